@@ -1,0 +1,1 @@
+"""What is in a media file: probing, limits, posters. Knows no provider and no bucket."""

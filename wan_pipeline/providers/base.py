@@ -1,0 +1,278 @@
+"""The contract between the engine and any provider's model.
+
+A model is a value that knows its document: which settings and inputs it takes, what they cost, and the request body.
+A client speaks one provider's HTTP. A sixth model is one new file and one line in the catalog.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from wan_pipeline.media.info import MediaInfo
+from wan_pipeline.media.limits import MediaLimits
+from wan_pipeline.money import Money
+
+JsonObject = dict[str, Any]
+
+
+class Role(StrEnum):
+    """What an input file is for. `IMAGES` and `VIDEOS` may hold several."""
+
+    FIRST_FRAME = "first_frame"
+    LAST_FRAME = "last_frame"
+    AUDIO = "audio"
+    CLIP = "clip"
+    IMAGES = "images"
+    VIDEOS = "videos"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Slot:
+    """One place for one input file: `first_frame`, `videos[1]`."""
+
+    role: Role
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.role}[{self.index}]" if self.role in (Role.IMAGES, Role.VIDEOS) else str(self.role)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInput:
+    """An input file that was read, hashed and probed. `key` is its key in the bucket."""
+
+    slot: Slot
+    key: str
+    sha256: str
+    info: MediaInfo
+
+
+class CommonSettings(BaseModel):
+    """The settings of a shot under the house's own names; None means: not set, the model's documented default counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    prompt: str | None = None
+    negative_prompt: str | None = None
+    duration: int | None = None  # seconds of video
+    resolution: Literal["720p", "1080p"] | None = None
+    audio: bool | None = None  # shall the video have generated sound
+    seed: int | None = None
+    shot_type: Literal["single", "multi"] | None = None
+    prompt_extend: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputRule:
+    """How many files a role takes, and the document's limits on each. `source` names the document or says "house"."""
+
+    minimum: int
+    maximum: int
+    limits: MediaLimits
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request that its model's document allows: complete but for where the input files are.
+
+    `arguments` is the validated pydantic model of the document with each input given as `str(slot)`; every cost-bearing
+    parameter is explicit in it. `duration_s`, `resolution` and `has_audio` are what the finished video must have.
+    `warnings` are for the reader of the quote (a setting without effect, head-room in a price).
+    """
+
+    model_id: str
+    arguments: BaseModel
+    slots: tuple[Slot, ...]
+    duration_s: int
+    resolution: Literal["720p", "1080p"]
+    has_audio: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a job will cost, at least and at most. The hold is `high`. `rule` says how it was computed, for a reader."""
+
+    low: Money
+    high: Money
+    rule: str
+
+
+class Model(Protocol):
+    """One thing that can be bought."""
+
+    @property
+    def id(self) -> str:
+        """`provider/model`, e.g. `wavespeed/wan-2.6-i2v-flash`."""
+        ...
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def upstream_id(self) -> str:
+        """The provider's own name, e.g. `alibaba/wan-2.6/image-to-video`."""
+        ...
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """The names of `CommonSettings` that this model has."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[Role, InputRule]: ...
+
+    @property
+    def accepts_data_uri(self) -> bool: ...
+
+    def order(self, settings: CommonSettings, slots: Sequence[Slot], explicit: frozenset[str]) -> Order:
+        """The request for these settings and inputs.
+
+        `explicit` names the settings written in the shot's own file: one that this model lacks is an error; one that
+        was inherited is left out. Raises ProblemsError with every mistake found (`file` left "", `field` the house's
+        name of the setting or role).
+        """
+        ...
+
+    def quote(self, order: Order, inputs: Sequence[MediaInput]) -> Quote: ...
+
+    def body(self, order: Order, references: Mapping[Slot, str]) -> JsonObject:
+        """The documented request body, with each input given as its reference (a URL; a hash, for the fingerprint)."""
+        ...
+
+
+def request_hash(model: Model, order: Order, inputs: Sequence[MediaInput]) -> str:
+    """What identifies a request: provider, model and canonical arguments, every input replaced by its content's hash."""
+    references = {item.slot: f"sha256:{item.sha256}" for item in inputs}
+    text = json.dumps([model.provider, model.id, model.body(order, references)], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- what the answer to a submission means (DESIGN.md, "What a provider's answer means") ---
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the job. `reported` is what it says it charges (None: it says nothing; unknown is not zero)."""
+
+    provider_job_id: str
+    reported: Money | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """No byte of the request left this machine: it may be sent again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Too many requests: wait, then send again."""
+
+    reason: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Definitely not accepted, and will not be: `reason` is the provider's words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """No key, a wrong key or no credit (401, 403): this provider is stopped for the batch."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Nobody knows whether it was accepted: never sent again by itself."""
+
+    reason: str
+
+
+SubmitOutcome = Accepted | NotSent | Refused | Rejected | Denied | Ambiguous
+
+
+# --- what a poll says ---
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """`status` is the provider's word; `note` is set where that word is unknown to its document."""
+
+    status: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    url: str
+    reported: Money | None = None
+    seconds_at_provider: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The provider says the job failed. `reported` is what it says it charged for that (None: it says nothing)."""
+
+    reason: str
+    reported: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PollError:
+    """The poll failed, the job did not: ask again. `gone` where the provider says it knows no such job (404, 410)."""
+
+    reason: str
+    gone: bool = False
+
+
+PollOutcome = InProgress | Succeeded | Failed | PollError
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLimits:
+    """What a provider's tier allows."""
+
+    max_in_flight: int
+    submits_per_minute: int
+
+
+class ProviderClient(Protocol):
+    """Speaks one provider's HTTP. Every method may raise only programming errors and CancelledError."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def limits(self) -> ProviderLimits: ...
+
+    async def submit(self, model: Model, body: JsonObject, attempt_id: str) -> SubmitOutcome:
+        """One POST, never repeated. A cancellation while it is under way must count as Ambiguous to the caller."""
+        ...
+
+    async def poll(self, model: Model, provider_job_id: str) -> PollOutcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRecord:
+    """A price as a dated fact: since when it holds and which document says so."""
+
+    since: datetime
+    source: str
+    usd_per_second: Mapping[str, Money] = field(default_factory=dict[str, Money])

@@ -1,0 +1,94 @@
+"""The settings: environment variables by the names of DESIGN.md, read once by whoever starts (CLI, Dagster's resources).
+
+What belongs here: names, defaults, meanings, and the refusal of what cannot be meant. What does not: opening anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from wan_pipeline.money import Money
+from wan_pipeline.problems import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """Every setting of the installation. Raises ConfigurationError through `load`, never a bare ValidationError."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    mode: Literal["demo", "live"] = Field("demo", alias="WAN_MODE")
+    home: Path = Field(Path(".wan"), alias="WAN_HOME")
+    bucket_url_setting: str | None = Field(None, alias="WAN_BUCKET_URL")
+    public_base_url: str | None = Field(None, alias="WAN_PUBLIC_BASE_URL")
+    ledger_url_setting: str | None = Field(None, alias="WAN_LEDGER_URL")
+
+    shortapi_key: SecretStr | None = Field(None, alias="SHORTAPI_KEY")
+    aimlapi_key: SecretStr | None = Field(None, alias="AIMLAPI_KEY")
+    wavespeed_api_key: SecretStr | None = Field(None, alias="WAVESPEED_API_KEY")
+    shortapi_base_url: str = Field("https://api.shortapi.ai", alias="SHORTAPI_BASE_URL")
+    aimlapi_base_url: str = Field("https://api.aimlapi.com", alias="AIMLAPI_BASE_URL")
+    wavespeed_base_url: str = Field("https://api.wavespeed.ai", alias="WAVESPEED_BASE_URL")
+
+    daily_budget: Annotated[Money, NoDecode] = Field(Money.usd(25), alias="WAN_DAILY_BUDGET_USD")
+    monthly_budget: Annotated[Money, NoDecode] = Field(Money.usd(250), alias="WAN_MONTHLY_BUDGET_USD")
+    shot_budget: Annotated[Money, NoDecode] = Field(Money.usd(5), alias="WAN_SHOT_BUDGET_USD")
+
+    shortapi_max_in_flight: int | None = Field(None, alias="WAN_SHORTAPI_MAX_IN_FLIGHT", ge=1)
+    shortapi_submits_per_minute: int | None = Field(None, alias="WAN_SHORTAPI_SUBMITS_PER_MINUTE", ge=1)
+    aimlapi_max_in_flight: int | None = Field(None, alias="WAN_AIMLAPI_MAX_IN_FLIGHT", ge=1)
+    aimlapi_submits_per_minute: int | None = Field(None, alias="WAN_AIMLAPI_SUBMITS_PER_MINUTE", ge=1)
+    wavespeed_max_in_flight: int | None = Field(None, alias="WAN_WAVESPEED_MAX_IN_FLIGHT", ge=1)
+    wavespeed_submits_per_minute: int | None = Field(None, alias="WAN_WAVESPEED_SUBMITS_PER_MINUTE", ge=1)
+
+    default_model: str | None = Field(None, alias="WAN_DEFAULT_MODEL")
+    settle_seconds: float = Field(5.0, alias="WAN_SETTLE_SECONDS", ge=0)
+
+    @field_validator("daily_budget", "monthly_budget", "shot_budget")
+    @classmethod
+    def _not_negative(cls, amount: Money) -> Money:
+        if amount.nanos < 0:
+            raise ValueError("a budget is not negative; 0 buys nothing")
+        return amount
+
+    @field_validator("shortapi_base_url", "aimlapi_base_url", "wavespeed_base_url", "public_base_url")
+    @classmethod
+    def _http_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("write a URL that begins with http:// or https://")
+        return url.rstrip("/")
+
+    @property
+    def bucket_url(self) -> str:
+        """`s3://bucket/prefix`, or the path of a folder."""
+        return self.bucket_url_setting or str(self.home / "bucket")
+
+    @property
+    def ledger_url(self) -> str:
+        """A SQLAlchemy URL; may hold a password: never print it (`sqlalchemy.make_url(url)` hides it)."""
+        return self.ledger_url_setting or f"sqlite:///{self.home.absolute() / 'ledger.sqlite'}"
+
+    @property
+    def dagster_home(self) -> Path:
+        return (self.home / "dagster").absolute()
+
+    @classmethod
+    def load(cls, **overrides: str) -> Settings:
+        """The settings of this process, each `overrides` winning over its variable: `load(WAN_MODE="live")`.
+
+        Raises ConfigurationError that names every wrong variable.
+        """
+        try:
+            return cls(**overrides)  # pyright: ignore[reportArgumentType]
+        except ValidationError as error:
+            lines = [
+                f"{item['loc'][0] if item['loc'] else 'settings'}: {item['msg']}"
+                + ("" if "KEY" in str(item["loc"]) else f" (found: {item['input']!r})")
+                for item in error.errors()
+            ]
+            raise ConfigurationError("wrong setting: " + "; ".join(lines)) from None

@@ -1,0 +1,228 @@
+"""The ledger's words as values: states, claims and what they answer. Rows cross this module's border as these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from wan_pipeline.money import Money
+
+
+class JobState(StrEnum):
+    """The states of a job; DESIGN.md draws the arrows between them."""
+
+    RESERVED = "reserved"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    GENERATED = "generated"
+    STORED = "stored"
+    LOST = "lost"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    AMBIGUOUS = "ambiguous"
+    RELEASED = "released"
+    WRITTEN_OFF = "written_off"
+
+
+OPEN_STATES = frozenset({JobState.RESERVED, JobState.SUBMITTING, JobState.SUBMITTED, JobState.GENERATED})
+ENDED_STATES = frozenset(
+    {JobState.STORED, JobState.LOST, JobState.FAILED, JobState.REJECTED, JobState.RELEASED, JobState.WRITTEN_OFF}
+)
+
+
+class Basis(StrEnum):
+    """Who said an amount."""
+
+    QUOTED = "quoted"
+    REPORTED = "reported"
+    INVOICED = "invoiced"
+
+
+class EntryKind(StrEnum):
+    """Kinds of money entries. Entries are appended, never changed."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    CHARGE = "charge"
+    REFUND = "refund"
+    ADJUSTMENT = "adjustment"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What is to be bought, frozen into the ledger before the POST."""
+
+    shot: str
+    provider: str
+    model: str
+    request_hash: str
+    own_digest: str  # of the shot's own settings and input bytes: tells a change of its own from one by _defaults.yaml
+    arguments: dict[str, Any]  # the canonical body, every input replaced by its content hash
+    inputs: tuple[dict[str, Any], ...]  # [{"slot": "first_frame", "key": "inbox/...", "sha256": "..."}]
+    duration_s: int
+    resolution: str
+    has_audio: bool
+    campaign: str | None
+    quoted_low: Money
+    quoted_high: Money
+    simulated: bool
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of the ledger. `take` is the take of the shot that bought it. `billed` None: nobody has said yet."""
+
+    id: str
+    shot: str
+    take: int
+    provider: str
+    model: str
+    request_hash: str
+    repeat: int
+    fingerprint: str
+    own_digest: str
+    state: JobState
+    arguments: dict[str, Any]
+    inputs: tuple[dict[str, Any], ...]
+    duration_s: int
+    resolution: str
+    has_audio: bool
+    campaign: str | None
+    quoted_low: Money
+    quoted_high: Money
+    held: Money  # what the budgets count beside what is billed
+    billed: Money | None
+    basis: Basis | None
+    provider_job_id: str | None
+    attempt_id: str | None
+    owner: str | None
+    retryable: bool  # a rejected job that anyone may reopen: nothing was wrong with the request (no credit, not sent)
+    error: str | None
+    result_url: str | None  # without its signed part
+    video_uri: str | None
+    video_key: str | None
+    video_sha256: str | None
+    video_bytes: int | None
+    video_duration_s: float | None
+    poster_uri: str | None
+    simulated: bool
+    run_id: str | None
+    claimed_at: datetime  # all moments are UTC and aware
+    submitted_at: datetime | None
+    generated_at: datetime | None
+    stored_at: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The n-th video of a shot, and the job it came from: its own, or another shot's whose request was the same."""
+
+    shot: str
+    take: int
+    job_id: str
+    own_digest: str
+    request_hash: str
+    reused: bool
+    video_uri: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimOptions:
+    """What an operator decided. Nothing here is ever set by the sensor or a schedule."""
+
+    retry_failed: bool = False  # asked for by name: a failed take whose failure was not billed may be tried again
+    new_take: bool = False  # buy this very request again on purpose
+    outdated: bool = False  # make shots anew whose change came from a _defaults.yaml
+    collect_only: bool = False  # never buy; join what is in flight
+
+
+# --- what a claim answers ---
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """The hold and the intent are durable, state `submitting`, attempt id written: POST now, once."""
+
+    job: Job
+    attempt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The job is under way. `mine`: its holder is gone and the claimer holds it now (poll it, collect it); otherwise
+    another living process does: wait for it, and look again."""
+
+    job: Job
+    mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """The video is stored already: the shot's own take, or (`take.reused`) that of another shot's same request."""
+
+    job: Job
+    take: Take
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """Only a _defaults.yaml has changed since this shot's video was made. Nothing is bought until a person asks."""
+
+    job: Job
+    take: Take
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A job of this very request ended badly, or is ambiguous, and stands: nothing is bought. `remedy` says what a
+    person can do about it."""
+
+    job: Job
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """No room: `limit` names the setting, e.g. WAN_DAILY_BUDGET_USD."""
+
+    limit: str
+    allowed: Money
+    used: Money
+    needed: Money
+    until: datetime | None  # when the budget's period ends; None: never by itself
+
+
+@dataclass(frozen=True, slots=True)
+class NotBought:
+    """`collect_only`: there is nothing in flight for this shot."""
+
+    reason: str
+
+
+ClaimOutcome = Bought | Joined | Reused | Outdated | Standing | OverBudget | NotBought
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Hard limits, UTC; None: no limit."""
+
+    daily: Money | None
+    monthly: Money | None
+    shot: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """Where a collected video lies and what it is."""
+
+    uri: str
+    key: str
+    sha256: str
+    size_bytes: int
+    duration_s: float
+    poster_uri: str | None
