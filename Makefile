@@ -1,0 +1,52 @@
+# Every target sets up what it needs: .venv from the pinned, hashed lock file (.ci/venv). Nothing needs root, a server or a key.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo dev test check lock clean bench runtime development
+
+BIN := .venv/bin
+ARGS ?=
+
+help: ## these lines
+	@echo "make ..."
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1 \2/p' Makefile | while read -r name what; do printf '  %-8s %s\n' "$$name" "$$what"; done
+	@echo "ARGS='...' is passed on: make test ARGS='-k ledger', make dev ARGS='--port 3001'"
+
+demo: runtime ## sample images to videos and a cost report, with simulated providers: nothing is bought
+	@$(BIN)/wan-pipeline demo $(ARGS)
+
+dev: runtime ## Dagster's UI over the same; an image put into the bucket's inbox becomes a video
+	@exec $(BIN)/wan-pipeline dev $(ARGS)
+
+test: development ## the tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: development ## style, types, layers, definitions, lock files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/dg check defs
+	$(BIN)/dagster definitions validate -w workspace.yaml
+	.ci/check-locks
+
+bench: development ## how long 200 shots take against the ideal
+	$(BIN)/python benchmarks/makespan.py $(ARGS)
+
+# uv reads pyproject.toml and writes pinned, hashed files without a URL, which both uv and pip install from.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
+	--no-header --no-emit-index-url --no-emit-find-links
+lock: development ## renew requirements.txt and requirements-dev.txt; ARGS='--upgrade' for the newest versions
+	$(LOCK) pyproject.toml --group build -o requirements.txt $(ARGS)
+	$(LOCK) pyproject.toml --group build --group dev -c requirements.txt -o requirements-dev.txt $(ARGS)
+	.ci/check-locks
+
+clean: ## remove .venv and what tools left; never .wan, which holds your videos and the ledger
+	rm -rf .venv build dist .hypothesis .pytest_cache .ruff_cache .import_linter_cache .tmp_dagster_home_*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime:
+	@.ci/venv requirements.txt
+
+development:
+	@.ci/venv requirements-dev.txt

@@ -1,0 +1,124 @@
+"""Dagster's own home: where its catalog of runs and events is stored, and the dagster.yaml that says so.
+
+What belongs here: the folder, the two storage classes that dagster.yaml names, and putting that file in place.
+What does not: anything the ledger keeps (Dagster's storage is the display, the ledger is the truth), and definitions.
+
+Imported by every Dagster process before any code location is, so it imports little.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from wan_pipeline.problems import ConfigurationError
+from wan_pipeline.settings import Settings
+
+STORAGE_URL_VARIABLE = "WAN_DAGSTER_STORAGE_URL"
+
+_FILE_NAME = "dagster.yaml"
+_KEPT_IN_STEP = (
+    "# Written by wan-pipeline, and again whenever its own dagster.yaml changes. "
+    "Delete this line, and the file is yours: it is then never touched.\n"
+)
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """`$WAN_HOME/dagster` with dagster.yaml in it, and DAGSTER_HOME of this process (and its children) set to it.
+
+    Any number of processes may call it at once, any number of times. A dagster.yaml that a person has made their own
+    (by deleting its first line) stays as it is. A DAGSTER_HOME set before is overruled: what our commands make is to
+    be found in one place, that of WAN_HOME.
+
+    Raises ConfigurationError where the folder cannot be made or written.
+    """
+    home = settings.dagster_home
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        target = home / _FILE_NAME
+        text = _KEPT_IN_STEP + _packaged_configuration().read_text(encoding="utf-8")
+        present = target.read_text(encoding="utf-8") if target.exists() else None
+        if present is None or (present != text and present.startswith(_KEPT_IN_STEP)):
+            _replace(target, text)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Dagster's home {home} cannot be written ({error.strerror or error}): "
+            "set WAN_HOME to a folder this user may write to"
+        ) from error
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def _packaged_configuration() -> Path:
+    """The one true dagster.yaml: at the checkout's root; a wheel carries it beside this module."""
+    beside = Path(__file__).with_name(_FILE_NAME)
+    return beside if beside.exists() else Path(__file__).parents[2] / _FILE_NAME
+
+
+def _replace(target: Path, text: str) -> None:
+    """In one step: a Dagster process that starts just now reads the old text or the new, never half of one."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.chmod(0o644)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _storage_folder() -> Path:
+    """DAGSTER_HOME as our commands set it; `$WAN_HOME/dagster` for a plain `dagster dev` in the checkout, which would
+    otherwise keep its catalog in a temporary folder and forget it."""
+    set_home = os.environ.get("DAGSTER_HOME")
+    return Path(set_home).expanduser().absolute() if set_home else Settings.load().dagster_home
+
+
+class InstanceStorage(DagsterStorage, ConfigurableClass):
+    """What dagster.yaml names as `storage`: a door to SQLite in the home, or to PostgreSQL by WAN_DAGSTER_STORAGE_URL.
+
+    It takes no configuration of its own, so the URL's password stays in the environment.
+    """
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        return cast("UserConfigSchema", {})
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
+        url = os.environ.get(STORAGE_URL_VARIABLE)
+        if not url:
+            return DagsterSqliteStorage.from_local(str(_storage_folder()), inst_data)
+        if not url.startswith("postgresql"):
+            raise ConfigurationError(
+                f"{STORAGE_URL_VARIABLE}: Dagster stores in PostgreSQL or (where this is unset) in SQLite; "
+                "write postgresql+psycopg2://user:password@host/database"
+            )
+        from dagster_postgres import DagsterPostgresStorage
+
+        # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; dagster-postgres brings psycopg2.
+        return DagsterPostgresStorage(url.replace("postgresql://", "postgresql+psycopg2://", 1), inst_data=inst_data)
+
+
+class InstanceComputeLogs(LocalComputeLogManager):
+    """What dagster.yaml names as `compute_logs`: files in the same home as the storage."""
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        return cast("UserConfigSchema", {})
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> InstanceComputeLogs:
+        return cls(base_dir=str(_storage_folder() / "storage"), inst_data=inst_data)
