@@ -72,12 +72,16 @@ class CommonSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class InputRule:
-    """How many files a role takes, and the document's limits on each. `source` names the document or says "house"."""
+    """How many files a role takes, and the document's limits on each. `source` names the document or says "house".
+
+    `accepts_data_uri`: a file of this role may also be given as a base64 data URI (AI/ML API's image, not its audio).
+    """
 
     minimum: int
     maximum: int
     limits: MediaLimits
     source: str
+    accepts_data_uri: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,9 @@ class Order:
     """A request that its model's document allows: complete but for where the input files are.
 
     `arguments` is the validated pydantic model of the document with each input given as `str(slot)`; every cost-bearing
-    parameter is explicit in it. `duration_s`, `resolution` and `has_audio` are what the finished video must have.
-    `warnings` are for the reader of the quote (a setting without effect, head-room in a price).
+    parameter is explicit in it. `duration_s`, `resolution` and `has_audio` are what the finished video must have;
+    `has_audio` None: the document does not say whether there will be sound, so it is not checked (ShortAPI wan-2.7 has
+    no such setting). `warnings` are for the reader of the quote (a setting without effect, head-room in a price).
     """
 
     model_id: str
@@ -94,7 +99,7 @@ class Order:
     slots: tuple[Slot, ...]
     duration_s: int
     resolution: Literal["720p", "1080p"]
-    has_audio: bool
+    has_audio: bool | None
     warnings: tuple[str, ...] = ()
 
 
@@ -132,7 +137,9 @@ class Model(Protocol):
     def inputs(self) -> Mapping[Role, InputRule]: ...
 
     @property
-    def accepts_data_uri(self) -> bool: ...
+    def accepts_data_uri(self) -> bool:
+        """Whether any of its inputs may be a data URI; `inputs[role].accepts_data_uri` says which."""
+        ...
 
     def order(self, settings: CommonSettings, slots: Sequence[Slot], explicit: frozenset[str]) -> Order:
         """The request for these settings and inputs.
