@@ -63,7 +63,7 @@ class JobRequest:
     inputs: tuple[dict[str, Any], ...]  # [{"slot": "first_frame", "key": "inbox/...", "sha256": "..."}]
     duration_s: int
     resolution: str
-    has_audio: bool
+    has_audio: bool | None  # None: the model's document does not let us expect either
     campaign: str | None
     quoted_low: Money
     quoted_high: Money
@@ -89,7 +89,7 @@ class Job:
     inputs: tuple[dict[str, Any], ...]
     duration_s: int
     resolution: str
-    has_audio: bool
+    has_audio: bool | None  # None: the model's document does not let us expect either
     campaign: str | None
     quoted_low: Money
     quoted_high: Money
@@ -226,3 +226,66 @@ class StoredVideo:
     size_bytes: int
     duration_s: float
     poster_uri: str | None
+
+
+# --- for whoever reads the ledger ---
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One submission. `outcome`: accepted, refused, not_sent, rejected, ambiguous; None: under way, or its process died."""
+
+    id: str
+    job_id: str
+    n: int
+    owner: str
+    began_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyEntry:
+    """One line of the books. `amount` is negative only for an adjustment; a release says in `note` why."""
+
+    id: int
+    job_id: str
+    kind: EntryKind
+    amount: Money
+    basis: Basis | None
+    at: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodUse:
+    """What the jobs claimed in a UTC day or month hold and were billed; `until` is the first moment after it."""
+
+    since: datetime
+    until: datetime
+    held: Money
+    billed: Money
+
+    @property
+    def used(self) -> Money:
+        """What the budget counts."""
+        return self.held + self.billed
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """The use of both budgets' present periods."""
+
+    day: PeriodUse
+    month: PeriodUse
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something in the ledger that contradicts itself: what a row says, and what follows from the rest."""
+
+    job_id: str
+    what: str
+    kept: str
+    expected: str

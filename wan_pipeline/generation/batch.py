@@ -1,0 +1,71 @@
+"""A batch in a thread of its own: the engine's loop is never in the way of the caller, nor the caller in the loop's.
+
+Dagster's op logs events (6 to 8 ms each, in its own thread) while the engine here goes on polling and downloading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+from wan_pipeline.generation.engine import Engine
+from wan_pipeline.generation.events import Event, Finished, Stage
+from wan_pipeline.generation.parts import EngineParts
+from wan_pipeline.shots.shot import Shot
+from wan_pipeline.spend.records import ClaimOptions
+
+_LOOK_AGAIN_S = 0.5  # so that a signal is served while nothing happens
+
+
+class Batch:
+    """`with Batch(...) as batch: for event in batch.events(): ...`, then `batch.results`.
+
+    Leaving the block by an exception (an interruption included) stops the engine: it buys nothing more, and the block
+    is left once all that was sent is written down.
+    """
+
+    def __init__(
+        self, parts: EngineParts, shots: Sequence[Shot], stage: Stage, options: ClaimOptions, run_id: str | None = None
+    ) -> None:
+        self._engine = Engine(parts)
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._work, args=(list(shots), stage, options, run_id), name="wan-engine", daemon=False
+        )
+        self.results: list[Finished] = []
+
+    def __enter__(self) -> Batch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._engine.stop()
+        self._thread.join()
+
+    def events(self) -> Iterator[Event]:
+        """The engine's events as they come; ends when every shot is finished. Raises what the engine died of."""
+        while True:
+            try:
+                event = self._events.get(timeout=_LOOK_AGAIN_S)
+            except queue.Empty:
+                continue
+            if event is None:
+                break
+            yield event
+        if self._error is not None:
+            raise self._error
+
+    def _work(self, shots: list[Shot], stage: Stage, options: ClaimOptions, run_id: str | None) -> None:
+        try:
+            self.results = asyncio.run(self._engine.run(shots, stage, options, self._events.put, run_id))
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that called, which raises it
+            self._error = error
+        finally:
+            self._events.put(None)

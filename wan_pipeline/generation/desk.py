@@ -1,0 +1,58 @@
+"""What every step of a batch needs at hand: the ledger and the bucket without blocking the loop, and the stop signal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from wan_pipeline.generation.parts import EngineParts
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LEDGER_THREADS = 4
+_FILE_THREADS = 16
+
+
+class StoppedError(RuntimeError):
+    """The batch was told to stop: nothing more is bought; what is in flight is left to be collected."""
+
+
+class Desk:
+    """One for each batch; belongs to its event loop. Leave it through `close`."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        self.parts = parts
+        self.bucket = parts.bucket
+        self.ledger = parts.ledger
+        self.stopped = asyncio.Event()
+        self._ledger_threads = ThreadPoolExecutor(_LEDGER_THREADS, thread_name_prefix="wan-ledger")
+        self.file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="wan-files")
+
+    async def record(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Calls a method of the ledger in one of its threads. Once begun it is carried through, cancelled or not."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._ledger_threads, lambda: call(*arguments, **named)))
+
+    async def files(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Runs blocking work on files in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.file_threads, lambda: work(*arguments, **named))
+
+    async def sleep(self, seconds: float) -> bool:
+        """Sleeps, or wakes early where the batch is stopped. True: stopped."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return self.stopped.is_set()
+        try:
+            await asyncio.wait_for(self.stopped.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Waits for what the threads are doing."""
+        self._ledger_threads.shutdown(wait=True)
+        self.file_threads.shutdown(wait=True)

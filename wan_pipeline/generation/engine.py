@@ -1,0 +1,113 @@
+"""The engine: one asyncio loop drives a batch of shots, each on its own way, within the providers' limits.
+
+What belongs here: the batch as a whole, its heartbeat, its stop. One shot's way is in path.py. A shot's failure is its
+own; nobody waits for the slowest but the batch's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from wan_pipeline.generation.collection import Collector
+from wan_pipeline.generation.desk import Desk
+from wan_pipeline.generation.events import Event, Finished, Stage, Verdict
+from wan_pipeline.generation.inspection import Inspector
+from wan_pipeline.generation.lanes import STOPPED, Lanes
+from wan_pipeline.generation.parts import EngineParts
+from wan_pipeline.generation.path import BatchTools, Path
+from wan_pipeline.generation.results import Shelf
+from wan_pipeline.providers.http import Downloader
+from wan_pipeline.shots.shot import Shot
+from wan_pipeline.spend.records import ClaimOptions
+
+_HEARTBEAT_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Makes one batch. An engine runs once."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        self._parts = parts
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._desk: Desk | None = None
+        self._lanes: Lanes | None = None
+        self._stop_asked = False
+
+    async def run(
+        self,
+        shots: Sequence[Shot],
+        stage: Stage,
+        options: ClaimOptions,
+        emit: Callable[[Event], None],
+        run_id: str | None = None,
+    ) -> list[Finished]:
+        """Takes each shot as far as `stage`; gives one `Finished` for each, in their order, each emitted as it comes.
+
+        Raises what makes the whole batch impossible; what happens to one shot is in its `Finished`.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._desk = desk = Desk(self._parts)
+        try:
+            async with AsyncExitStack() as stack:
+                downloader = await stack.enter_async_context(Downloader(self._parts.download_transport))
+                self._lanes = lanes = Lanes(desk, stack)
+                tools = BatchTools(
+                    desk=desk,
+                    lanes=lanes,
+                    inspector=Inspector(desk.bucket, desk.file_threads, self._parts.find_model),
+                    collector=Collector(desk, downloader),
+                    shelf=Shelf(desk),
+                    stage=stage,
+                    options=options,
+                    emit=emit,
+                    run_id=run_id,
+                )
+                if self._stop_asked:
+                    self._stop_now()
+                heartbeat = asyncio.create_task(self._heartbeat(desk)) if stage is Stage.GENERATE else None
+                try:
+                    return list(await asyncio.gather(*(self._one(shot, tools) for shot in shots)))
+                finally:
+                    if heartbeat is not None:
+                        heartbeat.cancel()
+                        await desk.record(desk.ledger.release_owner)
+        finally:
+            self._loop = None
+            desk.close()
+
+    def stop(self) -> None:
+        """From any thread: buy nothing more, let requests under way be answered and written down, then end."""
+        self._stop_asked = True
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(self._stop_now)
+            except RuntimeError:
+                _log.debug("the batch had ended when it was told to stop")
+
+    def _stop_now(self) -> None:
+        if self._desk is not None:
+            self._desk.stopped.set()
+        if self._lanes is not None:
+            self._lanes.close_gates(STOPPED)
+
+    async def _one(self, shot: Shot, tools: BatchTools) -> Finished:
+        try:
+            finished = await Path(shot, tools).go()
+        except Exception as error:  # noqa: BLE001 - a shot's failure is its own; it is told, with its kind, and logged
+            _log.warning("shot %s ended by an error that nobody foresaw", shot.key, exc_info=True)
+            finished = Finished(shot, Verdict.FAILED, f"{type(error).__name__}: {error}")
+        tools.emit(finished)
+        return finished
+
+    async def _heartbeat(self, desk: Desk) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            try:
+                await desk.record(desk.ledger.heartbeat)
+            except Exception:  # noqa: BLE001 - the next beat may pass; the batch goes on
+                _log.warning("the ledger could not be told that this batch is alive", exc_info=True)
