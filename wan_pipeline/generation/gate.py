@@ -101,7 +101,7 @@ class Gate:
 
     def _let_in(self) -> None:
         now = asyncio.get_running_loop().time()
-        while self._submits and self._submits[0] <= now - _WINDOW_S:
+        while self._submits and self._submits[0] + _WINDOW_S <= now:
             self._submits.popleft()
         while self._waiting and self._in_flight < self._limit:
             wait_s = self._paused_until - now
