@@ -25,7 +25,8 @@ from wan_pipeline.settings import Settings
 
 STORAGE_URL_VARIABLE = "WAN_DAGSTER_STORAGE_URL"
 
-_FILE_NAME = "dagster.yaml"
+# In the package a link to the checkout's top-level dagster.yaml, the one true file; a wheel carries its text.
+_PACKAGED = Path(__file__).with_name("dagster.yaml")
 _KEPT_IN_STEP = (
     "# Written by wan-pipeline, and again whenever its own dagster.yaml changes. "
     "Delete this line, and the file is yours: it is then never touched.\n"
@@ -44,8 +45,8 @@ def prepare_dagster_home(settings: Settings) -> Path:
     home = settings.dagster_home
     try:
         home.mkdir(parents=True, exist_ok=True)
-        target = home / _FILE_NAME
-        text = _KEPT_IN_STEP + _packaged_configuration().read_text(encoding="utf-8")
+        target = home / _PACKAGED.name
+        text = _KEPT_IN_STEP + _PACKAGED.read_text(encoding="utf-8")
         present = target.read_text(encoding="utf-8") if target.exists() else None
         if present is None or (present != text and present.startswith(_KEPT_IN_STEP)):
             _replace(target, text)
@@ -56,12 +57,6 @@ def prepare_dagster_home(settings: Settings) -> Path:
         ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
-
-
-def _packaged_configuration() -> Path:
-    """The one true dagster.yaml: at the checkout's root; a wheel carries it beside this module."""
-    beside = Path(__file__).with_name(_FILE_NAME)
-    return beside if beside.exists() else Path(__file__).parents[2] / _FILE_NAME
 
 
 def _replace(target: Path, text: str) -> None:
