@@ -18,11 +18,10 @@ from wan_pipeline.bucket.folder import FolderBucket
 
 _TYPES = {".webp": "image/webp", ".yaml": "text/plain; charset=utf-8", ".yml": "text/plain; charset=utf-8"}
 _HEADERS = {
-    # an HTML or SVG file in the bucket is shown to a browser as somebody's data, not as a page with scripts
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'",
     "Cache-Control": "no-cache",  # a changed file shows at once; an unchanged one costs a 304
 }
+_PLAIN_MEDIA = ("image/", "video/", "audio/")
 
 
 def bucket_app(root_folder: Path | str) -> Starlette:
@@ -45,6 +44,9 @@ def bucket_app(root_folder: Path | str) -> Starlette:
         if etag in (each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")):
             return Response(status_code=304, headers=headers)
         kind = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        if not kind.startswith(_PLAIN_MEDIA) or kind == "image/svg+xml":
+            # an HTML or SVG file in the bucket reaches a browser as somebody's data, not as a page with scripts
+            headers["Content-Security-Policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
         return FileResponse(path, media_type=kind, headers=headers)
 
     return Starlette(routes=[Route("/{key:path}", serve, methods=["GET", "HEAD"])])
