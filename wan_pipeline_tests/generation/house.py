@@ -1,0 +1,146 @@
+"""A whole installation in a folder, for tests of the engine: folder bucket, SQLite ledger, the real simulator in process.
+
+`Faults` stands between the provider clients and the simulator and does what networks do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from PIL import Image
+from pydantic import SecretStr
+from wan_pipeline.providers.connect import connect
+from wan_pipeline.shots.discovery import discover
+from wan_pipeline.simulator.app import create_app
+from wan_pipeline.spend.ledger import Ledger
+
+from wan_pipeline.bucket import open_bucket
+from wan_pipeline.bucket_server import bucket_app
+from wan_pipeline.generation.engine import Engine
+from wan_pipeline.generation.events import Event, Finished, Stage
+from wan_pipeline.generation.parts import EngineParts
+from wan_pipeline.money import Money
+from wan_pipeline.providers.base import ProviderClient, ProviderLimits
+from wan_pipeline.simulator.books import Books
+from wan_pipeline.simulator.config import SimulatorConfig
+from wan_pipeline.spend.records import Budgets, ClaimOptions
+
+KEY = "sk-not-to-be-seen-anywhere"
+Fault = Callable[[httpx.Request, Callable[[], Awaitable[httpx.Response]]], Awaitable[httpx.Response]]
+
+
+class Faults(httpx.AsyncBaseTransport):
+    """Hands requests on to the simulator, through `fault` where one is set. Remembers every POST that came by."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.inner = inner
+        self.fault: Fault | None = None
+        self.posts: list[str] = []
+        self.requests: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(f"{request.method} {request.url.path}")
+
+        async def go_on() -> httpx.Response:
+            if request.method == "POST":
+                self.posts.append(request.url.path)
+            return await self.inner.handle_async_request(request)
+
+        return await (self.fault(request, go_on) if self.fault else go_on())
+
+
+def png(colour: str = "teal", size: tuple[int, int] = (640, 360), mode: str = "RGB") -> bytes:
+    """A small picture."""
+    file = io.BytesIO()
+    Image.new(mode, size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+@dataclass
+class House:
+    """`put` files, `make` what is in the bucket, look at `books` and `ledger`."""
+
+    folder: Path
+    latency_s: float = 0.2
+    simulator_in_flight: int | None = None
+    limits: ProviderLimits = field(default_factory=lambda: ProviderLimits(20, 6000))
+    budgets: Budgets = field(default_factory=lambda: Budgets(Money.usd(100), Money.usd(1000), Money.usd(50)))
+    fetchable: bool = True
+    result_ttl_s: float = 86400
+
+    def __post_init__(self) -> None:
+        root = self.folder / "bucket"
+        root.mkdir(parents=True, exist_ok=True)
+        self.bucket = open_bucket(str(root), "http://bucket.invalid" if self.fetchable else None)
+        config = SimulatorConfig(
+            folder=self.folder / "simulator",
+            base_url="http://simulator.invalid",
+            latency_s=self.latency_s,
+            max_in_flight=self.simulator_in_flight,
+            render="shared",
+            keys=frozenset({KEY}),
+            result_ttl_s=self.result_ttl_s,
+        )
+        fetch = httpx.AsyncClient(transport=httpx.ASGITransport(bucket_app(root)))
+        self.faults = Faults(httpx.ASGITransport(create_app(config, fetch=fetch)))
+        self.engine: Engine | None = None
+        self.events: list[Event] = []
+        self.keys: dict[str, str] = {}
+
+    @property
+    def books(self) -> Books:
+        return Books(self.folder / "simulator")
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite'}")
+
+    def put(self, key: str, content: str | bytes) -> None:
+        data = content.encode() if isinstance(content, str) else content
+        self.bucket.write(key, data, "application/octet-stream")
+
+    def shots(self, count: int, prompt: str = "The cat looks up.") -> list[str]:
+        """So many different images for the quick model, each a shot of its own."""
+        self.put("inbox/_defaults.yaml", f'model: wavespeed/wan-2.6-i2v-flash\nprompt: "{prompt}"\nduration: 2\n')
+        keys = [f"shot{number:03d}" for number in range(count)]
+        for number, key in enumerate(keys):
+            self.put(f"inbox/{key}.png", png(f"#{number:02x}80{255 - number:02x}"))
+        return keys
+
+    def _connect(self, provider: str) -> AbstractAsyncContextManager[ProviderClient]:
+        key = SecretStr(self.keys.get(provider, KEY))
+        return connect(provider, "http://simulator.invalid", key, self.limits, self.faults)
+
+    def make(
+        self,
+        stage: Stage = Stage.GENERATE,
+        *,
+        keys: list[str] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        **options: bool,
+    ) -> dict[str, Finished]:
+        """Discovers and runs a batch to its end, as a process of its own would (its own holder in the ledger)."""
+        ledger = self.ledger()
+        parts = EngineParts(
+            ledger, self.bucket, self.budgets, self._connect, download_transport=self.faults, simulated=True
+        )
+        shots = [shot for shot in discover(self.bucket, None) if keys is None or shot.key in keys]
+        self.engine = Engine(parts)
+        self.events = []
+
+        def emit(event: Event) -> None:
+            self.events.append(event)
+            if on_event:
+                on_event(event)
+
+        try:
+            results = asyncio.run(self.engine.run(shots, stage, ClaimOptions(**options), emit, "a-run"))
+            assert ledger.verify() == [], "the job rows do not agree with the money entries"
+        finally:
+            ledger.close()
+        return {result.shot.key: result for result in results}

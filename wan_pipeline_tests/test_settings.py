@@ -1,0 +1,70 @@
+"""Settings: the names of the plan, safe defaults, and a refusal that names every wrong variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from wan_pipeline.money import Money
+from wan_pipeline.problems import ConfigurationError, Problem
+from wan_pipeline.settings import Settings
+
+
+def test_with_no_variables_at_all_it_is_a_demo_with_everything_below_one_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/elsewhere")
+    settings = Settings.load()
+    assert settings.mode == "demo"
+    assert settings.bucket_url == ".wan/bucket"
+    assert settings.ledger_url.endswith("/.wan/ledger.sqlite")
+    assert (settings.daily_budget, settings.monthly_budget, settings.shot_budget) == (
+        Money.usd(25),
+        Money.usd(250),
+        Money.usd(5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WAN_MODE", "production"),
+        ("WAN_DAILY_BUDGET_USD", "a lot"),
+        ("WAN_DAILY_BUDGET_USD", "-1"),
+        ("WAN_SHOT_BUDGET_USD", "nan"),
+        ("WAN_SETTLE_SECONDS", "-1"),
+        ("WAN_WAVESPEED_MAX_IN_FLIGHT", "0"),
+        ("WAN_AIMLAPI_SUBMITS_PER_MINUTE", "many"),
+        ("SHORTAPI_BASE_URL", "api.shortapi.ai"),
+        ("WAN_PUBLIC_BASE_URL", "/srv/bucket"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_variable_and_the_value_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as error:
+        Settings.load()
+    assert variable in str(error.value)
+    assert value in str(error.value)
+
+
+def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORTAPI_KEY", "sk-very-secret")
+    monkeypatch.setenv("WAN_MODE", "wrong")
+    with pytest.raises(ConfigurationError) as error:
+        Settings.load()
+    assert "sk-very-secret" not in str(error.value)
+    monkeypatch.delenv("WAN_MODE")
+    assert "sk-very-secret" not in repr(Settings.load())
+
+
+def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAN_BUCKET_URL", "")
+    assert Settings.load().bucket_url == ".wan/bucket"
+
+
+def test_a_problem_names_file_field_value_and_remedy_and_keeps_long_values_short() -> None:
+    text = str(Problem("inbox/a.yaml", "prompt", "x" * 5000, "too long", "Shorten it."))
+    assert text.startswith("inbox/a.yaml: prompt: too long (found: xxx")
+    assert text.endswith("Shorten it.")
+    assert len(text) < 200

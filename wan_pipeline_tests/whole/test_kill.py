@@ -1,0 +1,70 @@
+"""The plug is pulled: `kill -9` of `wan-pipeline run` at random moments, then `run` once more."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from wan_pipeline.money import Money
+from wan_pipeline_tests.generation.house import png
+from wan_pipeline_tests.whole.installation import Installation, served_folder, simulator_server
+
+KILLS = int(os.environ.get("WAN_TEST_KILLS", "20"))
+SHOTS_A_ROUND = 4
+
+
+def test_killed_at_twenty_random_moments_no_request_is_charged_twice_and_every_charge_is_known(tmp_path: Path) -> None:
+    seed = int(os.environ.get("WAN_TEST_SEED", str(random.randrange(10**6))))
+    print(f"seed {seed} (WAN_TEST_SEED)")
+    chance = random.Random(seed)
+    bucket = tmp_path / "bucket"
+    (bucket / "inbox").mkdir(parents=True)
+    (bucket / "inbox/_defaults.yaml").write_text("model: wavespeed/wan-2.6-i2v-flash\nprompt: It moves.\nduration: 2\n")
+    house = Installation(tmp_path / "home", tmp_path / "simulator")
+    with (
+        simulator_server(tmp_path / "simulator", "--latency", "0.8", "--render", "shared") as url,
+        served_folder(bucket) as public,
+    ):
+        house.live(url, str(bucket), public)
+        killed_in_time = 0
+        for number in range(KILLS):
+            for extra in range(SHOTS_A_ROUND):
+                index = number * SHOTS_A_ROUND + extra
+                picture = png(f"#{index:02x}40{255 - index:02x}")
+                (bucket / f"inbox/shot{index:03d}.png").write_bytes(picture)
+            posts = len(house.books.posts())
+            process = house.start("run")
+            # Half the kills fall on the way to the first request or right behind it, the others while videos are made.
+            while process.poll() is None and len(house.books.posts()) == posts:
+                time.sleep(0.002)
+            time.sleep(chance.choice([chance.uniform(0, 0.05), chance.uniform(0, 2.5)]))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                killed_in_time += 1
+            process.wait(60)
+        last = house.run("run", "--json")
+        jobs = house.jobs()
+        charges = house.books.charges()
+        posts = house.books.posts()
+    print(f"{killed_in_time} of {KILLS} killed while it ran; exit of the last run {last.returncode}")
+    assert killed_in_time >= KILLS * 0.6, "most of the runs were over before they were killed"
+    assert all(count == 1 for count in Counter(charge.job_id for charge in charges).values())
+    assert len(posts) == len(jobs), "one request for each job, and none that the ledger does not know"
+    states = Counter(job["state"] for job in jobs)
+    assert set(states) <= {"stored", "ambiguous"}, states
+    assert states["stored"] + states["ambiguous"] == KILLS * SHOTS_A_ROUND
+    known = {job["provider_job_id"] for job in jobs if job["provider_job_id"]}
+    unknown = [charge for charge in charges if charge.job_id not in known]
+    assert len(unknown) <= states["ambiguous"], "a charge that is neither a job nor an ambiguity of the ledger"
+    for job in jobs:
+        if job["state"] == "stored":
+            assert (bucket / f"videos/{job['shot']}/take-1.mp4").exists()
+            assert Money.usd(job["billed_usd"]) == Money.usd("0.05")
+        else:
+            assert Money.usd(job["held_usd"]) == Money.usd("0.05"), "an ambiguous job keeps its hold"
+            assert job["error"], "it says so"
+    assert last.returncode == (1 if states["ambiguous"] else 0), last.stderr
