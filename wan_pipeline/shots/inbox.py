@@ -1,0 +1,113 @@
+"""The listing of `inbox/`, sorted into settings files, images and the rest.
+
+What belongs here: which kind of file a key is, by its name alone. What does not: what stands in the files.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from wan_pipeline.bucket import Bucket, BucketObject
+from wan_pipeline.shots.keys import INBOX
+
+IMAGE_ENDINGS = frozenset({"png", "jpg", "jpeg", "bmp", "webp"})
+# Images that no model's document takes. They are shown as shots with that reason: somebody waits for their videos.
+OTHER_IMAGE_ENDINGS = frozenset({"gif", "tif", "tiff", "heic", "heif", "avif", "jfif", "svg"})
+YAML_ENDINGS = frozenset({"yaml", "yml"})
+DEFAULTS_STEM = "_defaults"
+_SUGGESTIONS_PER_LISTING = 50  # comparing names is slow, and a folder may hold very many
+_NAMES_COMPARED = 2000
+
+
+@dataclass(slots=True)
+class Inbox:
+    """Everything below `inbox/` by key; and by stem (the key without its ending) the yamls and images of that name."""
+
+    objects: dict[str, BucketObject] = field(default_factory=dict[str, BucketObject])
+    defaults: dict[str, list[str]] = field(default_factory=dict[str, "list[str]"])  # by folder
+    yamls: dict[str, list[str]] = field(default_factory=dict[str, "list[str]"])
+    images: dict[str, list[str]] = field(default_factory=dict[str, "list[str]"])
+
+    def yaml_objects(self) -> list[BucketObject]:
+        groups = (*self.yamls.values(), *self.defaults.values())
+        return [self.objects[key] for group in groups for key in group]
+
+
+def read_inbox(bucket: Bucket) -> Inbox:
+    """One listing. A hidden file (a part of its name begins with a dot) is neither image nor yaml: think of `._cat.png`."""
+    inbox = Inbox()
+    for item in bucket.list(INBOX):
+        key = item.key
+        inbox.objects[key] = item
+        if "/." in key:
+            continue
+        stem, dot, ending = key.rpartition(".")
+        if not dot or "/" in ending:
+            continue
+        ending = ending.lower()
+        if ending in YAML_ENDINGS:
+            folder, _, name = stem.rpartition("/")
+            if name.lower() == DEFAULTS_STEM:
+                inbox.defaults.setdefault(folder, []).append(key)
+            else:
+                inbox.yamls.setdefault(stem, []).append(key)
+        elif ending in IMAGE_ENDINGS or ending in OTHER_IMAGE_ENDINGS:
+            inbox.images.setdefault(stem, []).append(key)
+    return inbox
+
+
+def is_taken_image(key: str) -> bool:
+    """Whether its ending is one of those that models take."""
+    return key.rpartition(".")[2].lower() in IMAGE_ENDINGS
+
+
+class Names:
+    """Finds what a path may have meant. Built when the first path is not in the listing."""
+
+    def __init__(self, objects: Mapping[str, BucketObject]) -> None:
+        self._objects = objects
+        self._composed: dict[str, str] | None = None
+        self._folders: dict[str, list[str]] = {}
+        self._by_name: dict[str, str] = {}
+        self._suggested = 0
+
+    def existing(self, key: str) -> str | None:
+        """The key in the listing that `key` means: itself, or the one that differs only in how its letters are composed
+        (a Mac writes é as e and an accent); None where there is neither."""
+        if key in self._objects:
+            return key
+        return self._indexed().get(unicodedata.normalize("NFC", key))
+
+    def remedy(self, file: str, key: str) -> str:
+        """What to do about a path in `file` that names `key`, where nothing stands."""
+        self._indexed()
+        here = posixpath.dirname(file)
+        for other in (key.removeprefix(f"{here}/"), f"{INBOX}{key.removeprefix(f'{here}/')}"):
+            if other in self._objects:
+                return f"Paths are relative to the yaml: write {posixpath.relpath(other, here)}"
+        folder, _, name = key.rpartition("/")
+        names = self._folders.get(folder, [])
+        self._suggested += 1
+        if self._suggested <= _SUGGESTIONS_PER_LISTING and len(names) <= _NAMES_COMPARED:
+            lowered = {other.lower(): other for other in names}
+            close = get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+            if close:
+                return f"Did you mean {posixpath.relpath(f'{folder}/{lowered[close[0]]}', here)}?"
+        if name in self._by_name:
+            return f"Did you mean {posixpath.relpath(self._by_name[name], here)}?"
+        return f"Put it there, or correct the path (relative to {file})"
+
+    def _indexed(self) -> dict[str, str]:
+        if self._composed is None:
+            self._composed = {}
+            for key in self._objects:
+                folder, _, name = key.rpartition("/")
+                self._folders.setdefault(folder, []).append(name)
+                self._by_name.setdefault(name, key)
+                if not key.isascii():
+                    self._composed.setdefault(unicodedata.normalize("NFC", key), key)
+        return self._composed

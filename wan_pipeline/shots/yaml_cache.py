@@ -1,0 +1,61 @@
+"""Reads the bucket's yamls, each version once.
+
+What belongs here: fetching and remembering. What does not: what a yaml means (spec.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+from wan_pipeline.bucket import Bucket, BucketObject, ObjectNotFoundError
+from wan_pipeline.shots.spec import Sidecar, broken_sidecar, parse_sidecar
+from wan_pipeline.shots.yaml_reading import MAX_BYTES, Flaw, too_large
+
+_READERS = 16  # a read from S3 is mostly waiting
+
+
+class YamlCache:
+    """Parsed yamls by key and etag. Whoever lists the same bucket again and again keeps one and hands it in each time.
+
+    It holds what the latest listing had and forgets the rest. One listing at a time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Sidecar] = {}
+        self.reads = 0
+
+    def sidecars(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[str, Sidecar]:
+        """What each of these yamls says, by key. Raises BucketError where the bucket cannot be read."""
+        missing = [item for item in objects if (item.key, item.etag) not in self._known]
+        if len(missing) > 1:
+            with ThreadPoolExecutor(min(_READERS, len(missing)), thread_name_prefix="yaml") as pool:
+                read = list(pool.map(_read, repeat(bucket), missing))
+        else:
+            read = [_read(bucket, item) for item in missing]
+        self.reads += len(missing)
+        fresh = {
+            (item.key, item.etag): sidecar for item, sidecar in zip(missing, read, strict=True) if sidecar is not None
+        }
+        found = self._known | fresh
+        self._known = {at: found[at] for item in objects if (at := (item.key, item.etag)) in found}
+        return {item.key: found.get((item.key, item.etag)) or _gone(item.key) for item in objects}
+
+
+def _read(bucket: Bucket, item: BucketObject) -> Sidecar | None:
+    """None where the file went away after it was listed: nothing to remember."""
+    if item.size_bytes > MAX_BYTES:
+        return broken_sidecar(item.key, too_large(item.size_bytes).flaw)
+    try:
+        return parse_sidecar(item.key, bucket.read(item.key))
+    except ObjectNotFoundError:
+        return None
+
+
+def _gone(key: str) -> Sidecar:
+    """Its shots stay unready until the next listing: their image must not be bought without the settings beside it."""
+    flaw = Flaw(
+        (), 0, "", "the file was listed, but is gone", "Nothing, if it was just removed: the next listing will tell"
+    )
+    return broken_sidecar(key, flaw)
