@@ -1,0 +1,72 @@
+"""The providers by name: where they are, which variable holds their key, what their lowest tier allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import httpx
+from pydantic import SecretStr
+
+from wan_pipeline.problems import ConfigurationError
+from wan_pipeline.providers.aimlapi import AimlApiClient
+from wan_pipeline.providers.base import ProviderLimits
+from wan_pipeline.providers.client import HttpProviderClient
+from wan_pipeline.providers.shortapi import ShortApiClient
+from wan_pipeline.providers.wavespeed import WaveSpeedClient
+
+# Neither ShortAPI nor AI/ML API documents a limit: the house starts low, and a 429 lowers it further.
+_UNDOCUMENTED = ProviderLimits(max_in_flight=5, submits_per_minute=20)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderInfo:
+    """`key_variable` and `default_base_url` are those of DESIGN.md's settings; `title` is the name for a reader."""
+
+    name: str
+    title: str
+    key_variable: str
+    default_base_url: str
+    lowest_tier_limits: ProviderLimits
+    client_class: type[HttpProviderClient]
+
+
+PROVIDERS: Mapping[str, ProviderInfo] = MappingProxyType(
+    {
+        info.name: info
+        for info in (
+            ProviderInfo(
+                "shortapi", "ShortAPI", "SHORTAPI_KEY", "https://api.shortapi.ai", _UNDOCUMENTED, ShortApiClient
+            ),
+            ProviderInfo(
+                "aimlapi", "AI/ML API", "AIMLAPI_KEY", "https://api.aimlapi.com", _UNDOCUMENTED, AimlApiClient
+            ),
+            ProviderInfo(
+                "wavespeed",
+                "WaveSpeed",
+                "WAVESPEED_API_KEY",
+                "https://api.wavespeed.ai",
+                ProviderLimits(max_in_flight=2, submits_per_minute=2),  # Bronze
+                WaveSpeedClient,
+            ),
+        )
+    }
+)
+
+
+def connect(
+    name: str,
+    base_url: str,
+    key: SecretStr,
+    limits: ProviderLimits,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> HttpProviderClient:
+    """The provider's client, to be entered with `async with` inside one event loop.
+
+    Raises ConfigurationError for a provider that there is not, or a key or base URL that cannot be one.
+    """
+    info = PROVIDERS.get(name)
+    if info is None:
+        raise ConfigurationError(f"there is no provider {name!r}: there are {', '.join(PROVIDERS)}")
+    return info.client_class(base_url, key, limits, transport)

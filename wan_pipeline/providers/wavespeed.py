@@ -1,0 +1,90 @@
+"""WaveSpeed's HTTP: `POST /api/v3/<model>`, `GET /api/v3/predictions/<id>/result`.
+
+The model's id is part of the path. It says nothing about what it charges. Status can also be `cancelled`, `timeout` or
+`deleted`, and `data.outputs` a list of URLs, a single one, or an object that holds them (trap 11 of the README).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from wan_pipeline.money import ZERO
+from wan_pipeline.providers.base import (
+    Accepted,
+    Ambiguous,
+    Failed,
+    InProgress,
+    JsonObject,
+    Model,
+    PollError,
+    PollOutcome,
+    SubmitOutcome,
+)
+from wan_pipeline.providers.client import HttpProviderClient
+from wan_pipeline.providers.http import Answer
+from wan_pipeline.providers.meaning import refusal_inside
+from wan_pipeline.providers.words import as_object, job_id_in, message_in, seconds_in
+
+
+def _is_ok(payload: Mapping[str, Any]) -> bool:
+    """`code: 200`. A body without a code is judged by what else it holds."""
+    return payload.get("code") in (None, 200, "200")
+
+
+def _data(payload: JsonObject) -> JsonObject:
+    return as_object(payload.get("data")) or payload
+
+
+class WaveSpeedClient(HttpProviderClient):
+    """Speaks WaveSpeed's HTTP."""
+
+    NAME = "wavespeed"
+
+    def _submit_path(self, model: Model) -> str:
+        return f"/api/v3/{model.upstream_id}"
+
+    def _read_submission(self, answer: Answer) -> SubmitOutcome:
+        payload = as_object(answer.payload)
+        job_id = job_id_in(_data(payload).get("id"), self._http.secrets)
+        if not _is_ok(payload):
+            code, words = payload.get("code"), message_in(payload) or "without a word"
+            if job_id is not None:
+                return Ambiguous(self._words(f"wavespeed answered code {code} ({words}) and yet task id {job_id}"))
+            return refusal_inside(code, self._words(f"wavespeed answered code {code}: {words}"))
+        if job_id is None:
+            return Ambiguous(self._words(f"wavespeed answered without a task id: {message_in(payload)}"))
+        return Accepted(job_id)
+
+    def _poll_request(self, provider_job_id: str) -> tuple[str, Mapping[str, str]]:
+        return f"/api/v3/predictions/{quote(provider_job_id, safe='')}/result", {}
+
+    def _read_poll(self, answer: Answer) -> PollOutcome:
+        payload = as_object(answer.payload)
+        if not _is_ok(payload):
+            code = payload.get("code")
+            words = self._words(f"wavespeed answered code {code}: {message_in(payload) or 'without a word'}")
+            return PollError(words, gone=str(code) in ("404", "410"))
+        data = _data(payload)
+        status = data.get("status")
+        match status:
+            case "completed":
+                taken_s = seconds_in(as_object(data.get("timings")).get("inference"))
+                flagged = data.get("has_nsfw_contents") in (True, [True])
+                return self._finished(data.get("outputs"), taken_s, " (it was flagged as not safe)" if flagged else "")
+            case "created" | "processing":
+                return InProgress(status)
+            case "failed":
+                return self._failed(data, "failed")
+            case "cancelled" | "timeout" | "deleted":
+                return self._failed(data, status)
+            case None:
+                return PollError("wavespeed answered without a status")
+            case _:
+                return InProgress(self._words(status), self._words(f"status {status} is in no document of WaveSpeed"))
+
+    def _failed(self, data: JsonObject, status: str) -> Failed:
+        """A failed job is refunded (README, sure: B). Of the other ends nobody says so: what they cost is unknown."""
+        words = self._words(f"wavespeed says {status}: {message_in(data.get('error')) or 'without a word'}")
+        return Failed(words, ZERO if status == "failed" else None)
