@@ -1,0 +1,366 @@
+"""The claim: may this request be bought, or is it bought, under way or standing already? One transaction decides.
+
+What belongs here: the decision and what it writes. What does not: SQL that only reads (rows.py), the steps between states
+(transitions.py), the books (entries.py), the sums (budget.py). The caller holds the claims' lock: claims come one by one.
+
+Nothing is written unless it buys, finds a dead holder's job, adds a reused take, or finds that the shot's own files now
+say the same request in other words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from wan_pipeline.spend import budget, owners, rows
+from wan_pipeline.spend.errors import LedgerError
+from wan_pipeline.spend.records import (
+    OPEN_STATES,
+    Bought,
+    Budgets,
+    ClaimOptions,
+    ClaimOutcome,
+    Job,
+    JobRequest,
+    JobState,
+    Joined,
+    NotBought,
+    Outdated,
+    Reused,
+    Standing,
+    Take,
+)
+from wan_pipeline.spend.tables import attempts, jobs, takes
+from wan_pipeline.spend.transitions import Step, account, doubt, give_up, move, open_attempt
+
+S = JobState
+
+_ENDED_WITHOUT_VIDEO = frozenset({S.FAILED, S.LOST, S.REJECTED, S.RELEASED, S.WRITTEN_OFF})
+_NEVER_COST_WHEN_UNBILLED = frozenset({S.FAILED, S.REJECTED, S.RELEASED})  # the others are paid, whatever was said
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one claim remembers when its transaction is begun again because the answer to its commit was lost."""
+
+    job_id: str = field(default_factory=lambda: f"j{uuid4().hex[:12]}")
+    attempt_id: str = field(default_factory=lambda: uuid4().hex)
+    adopted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim in its transaction. `decide` gives its outcome."""
+
+    step: Step
+    request: JobRequest
+    budgets: Budgets
+    options: ClaimOptions
+    memory: Memory
+
+    def decide(self) -> ClaimOutcome:
+        done = self._done_before()
+        if done is not None:
+            return done
+        take = rows.current_take(self.step.connection, self.request.shot, self.request.simulated)
+        if take is not None and take.request_hash != self.request.request_hash:
+            outcome = self._leave(take)
+            if outcome is not None:
+                return outcome
+            take = None
+        job = self._considered(take)
+        if job is None:
+            return self._buy()
+        if take is not None:
+            self._keep_own_digest(take)
+        return self._by_state(job, take)
+
+    # --- which job is it about ---
+
+    def _done_before(self) -> Bought | None:
+        """This very claim has bought already: the commit had happened, only its answer was lost."""
+        query = sa.select(attempts.c.job_id).where(attempts.c.id == self.memory.attempt_id)
+        job_id = self.step.connection.execute(query).scalar()
+        return None if job_id is None else Bought(rows.job(self.step.connection, job_id), self.memory.attempt_id)
+
+    def _leave(self, take: Take) -> ClaimOutcome | None:
+        """The shot's latest take was another request. None: the new one is to be looked at on its own.
+
+        A change that came from a _defaults.yaml alone buys nothing where the take has cost, or may have.
+        """
+        job = rows.job(self.step.connection, take.job_id, lock=True)
+        inherited = take.own_digest == self.request.own_digest and not (self.options.outdated or self.options.new_take)
+        if job.state is S.STORED:
+            return Outdated(job, take) if inherited else None
+        if job.state in OPEN_STATES and not self._alive(job):
+            if job.state is S.RESERVED:
+                give_up(self.step, job, "never sent; the shot has changed since", retryable=True)
+                return None
+            if job.state is S.SUBMITTING:
+                job = self._doubt(job)
+        free = job.state in _NEVER_COST_WHEN_UNBILLED and not job.billed
+        if (inherited and not free) or (self.options.collect_only and job.state in OPEN_STATES):
+            return self._by_state(job, take)
+        return None
+
+    def _considered(self, take: Take | None) -> Job | None:
+        """The latest take's own job where it is this request and not over without a video; else whoever bought this
+        request last."""
+        if take is not None:
+            job = rows.job(self.step.connection, take.job_id, lock=True)
+            if job.state not in _ENDED_WITHOUT_VIDEO:
+                return job
+        return rows.latest_job(
+            self.step.connection, self.request.request_hash, simulated=self.request.simulated, lock=True
+        )
+
+    # --- what its state means ---
+
+    def _by_state(self, job: Job, take: Take | None) -> ClaimOutcome:
+        match job.state:
+            case S.STORED:
+                return self._buy() if self.options.new_take else Reused(job, self._take_of(job, take))
+            case S.RESERVED | S.SUBMITTING | S.SUBMITTED | S.GENERATED:
+                return self._under_way(job)
+            case S.AMBIGUOUS:
+                return Standing(job, remedy(job, self.request.shot))
+            case S.REJECTED if job.retryable:
+                return self._reopen(job)
+            case S.FAILED | S.LOST | S.REJECTED | S.RELEASED | S.WRITTEN_OFF:
+                free = job.state in _NEVER_COST_WHEN_UNBILLED and not job.billed
+                if self._is_this(job) and (self.options.new_take or (self.options.retry_failed and free)):
+                    return self._buy()
+                return Standing(job, remedy(job, self.request.shot))
+
+    def _under_way(self, job: Job) -> ClaimOutcome:
+        if job.owner == self.step.holder.id:
+            # Another shot of this batch, with the same request, is at it; or this very claim was, before its transaction
+            # had to be begun again.
+            return Joined(job, mine=self.memory.adopted == job.id)
+        if self._alive(job):
+            return Joined(job, mine=False)
+        if job.state is S.SUBMITTING:
+            return Standing(self._doubt(job), remedy(job, self.request.shot))
+        if job.state is S.RESERVED:
+            if self.options.collect_only:
+                return _not_bought()
+            return self._post(job)
+        return Joined(adopt(self.step, job, self.memory), mine=True)
+
+    # --- what it writes ---
+
+    def _buy(self) -> ClaimOutcome:
+        request = self.request
+        if self.options.collect_only:
+            return _not_bought()
+        over = budget.over(
+            self.step.connection,
+            self.budgets,
+            request.shot,
+            request.quoted_high,
+            self.step.now,
+            simulated=request.simulated,
+        )
+        if over is not None:
+            return over
+        connection = self.step.connection
+        bought_before = sa.select(sa.func.max(jobs.c.repeat)).where(jobs.c.request_hash == request.request_hash)
+        repeat = int(connection.execute(bought_before).scalar() or 0) + 1
+        take = _next_take(self.step, request.shot)
+        owner = self.step.holder.register(connection, self.step.now)
+        connection.execute(
+            jobs.insert().values(
+                id=self.memory.job_id,
+                shot=request.shot,
+                take=take,
+                provider=request.provider,
+                model=request.model,
+                request_hash=request.request_hash,
+                repeat=repeat,
+                fingerprint=fingerprint(request.request_hash, repeat),
+                own_digest=request.own_digest,
+                state=S.SUBMITTING.value,
+                arguments=request.arguments,
+                inputs=list(request.inputs),
+                duration_s=request.duration_s,
+                resolution=request.resolution,
+                has_audio=request.has_audio,
+                campaign=request.campaign,
+                quoted_low_nanos=request.quoted_low.nanos,
+                quoted_high_nanos=request.quoted_high.nanos,
+                held_nanos=0,  # the account writes it with the entry
+                attempt_id=self.memory.attempt_id,
+                owner=owner,
+                retryable=False,
+                simulated=request.simulated,
+                run_id=request.run_id,
+                claimed_at=self.step.now,
+                updated_at=self.step.now,
+            )
+        )
+        job = rows.job(connection, self.memory.job_id)
+        _add_take(self.step, request.shot, take, job, request.own_digest, reused=False)
+        open_attempt(self.step, job.id, self.memory.attempt_id, owner)
+        account(self.step, job).hold(request.quoted_high, f"claimed by {request.shot}, take {take}")
+        return Bought(rows.job(connection, job.id), self.memory.attempt_id)
+
+    def _reopen(self, job: Job) -> ClaimOutcome:
+        """A rejection that had nothing to do with the request: the same job again, held anew, in today's budget."""
+        request = self.request
+        if self.options.collect_only:
+            return _not_bought()
+        over = budget.over(
+            self.step.connection,
+            self.budgets,
+            job.shot,
+            request.quoted_high,
+            self.step.now,
+            simulated=request.simulated,
+        )
+        if over is not None:
+            return over
+        bought = self._post(job)
+        self.step.connection.execute(
+            jobs.update()
+            .where(jobs.c.id == job.id)
+            .values(
+                retryable=False,
+                claimed_at=self.step.now,
+                quoted_low_nanos=request.quoted_low.nanos,
+                quoted_high_nanos=request.quoted_high.nanos,
+                run_id=request.run_id,
+            )
+        )
+        account(self.step, bought.job).hold(request.quoted_high, f"claimed again by {request.shot}")
+        return Bought(rows.job(self.step.connection, job.id), self.memory.attempt_id)
+
+    def _post(self, job: Job) -> Bought:
+        """Takes a job over that nobody holds and that is not out, with a new attempt."""
+        owner = self.step.holder.register(self.step.connection, self.step.now)
+        open_attempt(self.step, job.id, self.memory.attempt_id, owner)
+        moved = move(self.step, job, S.SUBMITTING, attempt_id=self.memory.attempt_id, owner=owner, error=None)
+        return Bought(moved, self.memory.attempt_id)
+
+    def _take_of(self, job: Job, take: Take | None) -> Take:
+        if take is not None and take.job_id == job.id:
+            return rows.current_take(self.step.connection, self.request.shot, self.request.simulated) or take
+        return add_reuse(self.step, self.request.shot, job, self.request.own_digest)
+
+    def _keep_own_digest(self, take: Take) -> None:
+        """The shot's own files say the same request in other words: the next change is measured from here."""
+        if take.own_digest != self.request.own_digest:
+            self.step.connection.execute(
+                takes.update()
+                .where(takes.c.shot == take.shot, takes.c.take == take.take)
+                .values(own_digest=self.request.own_digest)
+            )
+
+    def _is_this(self, job: Job) -> bool:
+        return job.request_hash == self.request.request_hash
+
+    def _alive(self, job: Job) -> bool:
+        return job.owner is not None and (
+            job.owner == self.step.holder.id or owners.is_alive(self.step.connection, job.owner, self.step.now)
+        )
+
+    def _doubt(self, job: Job) -> Job:
+        return doubt(self.step, job, _HOLDER_GONE)
+
+
+_HOLDER_GONE = "the process that sent it ended before it wrote down an answer"
+
+
+def adopt(step: Step, job: Job, memory: Memory) -> Job:
+    """The claimer holds it from now on. For a job at the provider whose holder is gone."""
+    step.connection.execute(
+        jobs.update()
+        .where(jobs.c.id == job.id)
+        .values(owner=step.holder.register(step.connection, step.now), updated_at=step.now)
+    )
+    memory.adopted = job.id
+    return rows.job(step.connection, job.id)
+
+
+def take_over(step: Step, job_id: str, memory: Memory) -> Joined | Standing:
+    """What a claim does about a job under way, for one that no shot's present request leads to any more."""
+    job = rows.job(step.connection, job_id, lock=True)
+    if job.state not in OPEN_STATES:
+        return Standing(job, remedy(job, job.shot))
+    if job.owner == step.holder.id:
+        return Joined(job, mine=True)
+    if job.owner is not None and owners.is_alive(step.connection, job.owner, step.now):
+        return Joined(job, mine=False)
+    if job.state is S.SUBMITTING:
+        return Standing(doubt(step, job, _HOLDER_GONE), remedy(job, job.shot))
+    if job.state is S.RESERVED:
+        given_up = give_up(step, job, "never sent", retryable=True)
+        return Standing(given_up, remedy(given_up, job.shot))
+    return Joined(adopt(step, job, memory), mine=True)
+
+
+def add_reuse(step: Step, shot: str, job: Job, own_digest: str) -> Take:
+    """The shot's next take, with another job's video. Said again: the take there is."""
+    current = rows.current_take(step.connection, shot, job.simulated)
+    if current is not None and current.job_id == job.id:
+        return current
+    if job.state is not S.STORED:
+        raise LedgerError(f"job {job.id} ({job.shot}) is {job.state}: {shot} cannot reuse its video yet")
+    number = _next_take(step, shot)
+    _add_take(step, shot, number, job, own_digest, reused=True)
+    return Take(shot, number, job.id, own_digest, job.request_hash, True, job.video_uri, step.now)
+
+
+def fingerprint(request_hash: str, repeat: int) -> str:
+    """What no two jobs share: the request, and how many times it was deliberately asked for."""
+    return hashlib.sha256(f"{request_hash}:{repeat}".encode()).hexdigest()
+
+
+def remedy(job: Job, shot: str) -> str:
+    """What a person can do about a job that stands in the way."""
+    named = f"`wan-pipeline run --shot {shlex.quote(shot)}`"
+    match job.state:
+        case S.AMBIGUOUS | S.SUBMITTING:
+            return (
+                f"Nobody knows whether {job.provider} took it, so it is not sent again. Look for it in your account there;"
+                f" `wan-pipeline resolve {job.id}` writes down what you found."
+            )
+        case S.FAILED | S.REJECTED | S.RELEASED if not job.billed:
+            return f"Nothing was billed. Correct the shot, or try it again by name: {named}."
+        case S.FAILED:
+            return (
+                f"The failure was billed ({job.billed} USD, {job.basis}). Correct the shot, or buy it once more on"
+                f" purpose: `wan-pipeline run --new-take --shot {shlex.quote(shot)}`."
+            )
+        case _:
+            return (
+                f"It counts as paid. Buy it once more on purpose:"
+                f" `wan-pipeline run --new-take --shot {shlex.quote(shot)}`."
+            )
+
+
+def _not_bought() -> NotBought:
+    return NotBought("nothing of it is in flight or stored, and this run only collects")
+
+
+def _next_take(step: Step, shot: str) -> int:
+    last = step.connection.execute(sa.select(sa.func.max(takes.c.take)).where(takes.c.shot == shot)).scalar()
+    return int(last or 0) + 1
+
+
+def _add_take(step: Step, shot: str, number: int, job: Job, own_digest: str, *, reused: bool) -> None:
+    step.connection.execute(
+        takes.insert().values(
+            shot=shot,
+            take=number,
+            job_id=job.id,
+            own_digest=own_digest,
+            request_hash=job.request_hash,
+            reused=reused,
+            video_uri=job.video_uri,
+            created_at=step.now,
+        )
+    )

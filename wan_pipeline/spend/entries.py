@@ -1,0 +1,80 @@
+"""The books: the only code that writes money entries, and the two sums on the job's row that follow from them.
+
+What belongs here: hold, release, bringing what is billed to what somebody said. What does not: when to do which.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from wan_pipeline.money import ZERO, Money
+from wan_pipeline.spend.records import Basis, EntryKind
+from wan_pipeline.spend.tables import jobs, money_entries
+
+
+class Account:
+    """One job's money within one transaction, in which its row is locked (or new)."""
+
+    def __init__(
+        self, connection: Connection, job_id: str, held: Money, billed: Money | None, basis: Basis | None, now: datetime
+    ) -> None:
+        self._connection = connection
+        self._job_id = job_id
+        self._now = now
+        self.held = held
+        self.billed = billed
+        self.basis = basis
+
+    def hold(self, amount: Money, note: str) -> None:
+        """Reserves the quote's upper bound."""
+        self._append(EntryKind.HOLD, amount, Basis.QUOTED, note)
+        self.held += amount
+        self._keep()
+
+    def release(self, note: str) -> None:
+        """Gives back whatever is held; nothing where nothing is."""
+        if self.held:
+            self._append(EntryKind.RELEASE, self.held, None, note)
+            self.held = ZERO
+            self._keep()
+
+    def bill(self, total: Money, basis: Basis, note: str) -> None:
+        """Brings what is billed to `total`: a charge for what is missing, a refund for what is too much. Said twice, it
+        is written once; a known zero is written as a charge of zero, since nothing written means nobody has said."""
+        if self.billed is None:
+            self._append(EntryKind.CHARGE, total, basis, note)
+        elif total > self.billed:
+            self._append(EntryKind.CHARGE, total - self.billed, basis, note)
+        elif total < self.billed:
+            self._append(EntryKind.REFUND, self.billed - total, basis, note)
+        else:
+            return
+        self.billed = total
+        self.basis = basis
+        self._keep()
+
+    def _append(self, kind: EntryKind, amount: Money, basis: Basis | None, note: str) -> None:
+        self._connection.execute(
+            money_entries.insert().values(
+                job_id=self._job_id,
+                kind=kind.value,
+                amount_nanos=amount.nanos,
+                basis=None if basis is None else basis.value,
+                at=self._now,
+                note=note,
+            )
+        )
+
+    def _keep(self) -> None:
+        self._connection.execute(
+            jobs.update()
+            .where(jobs.c.id == self._job_id)
+            .values(
+                held_nanos=self.held.nanos,
+                billed_nanos=None if self.billed is None else self.billed.nanos,
+                basis=None if self.basis is None else self.basis.value,
+                updated_at=self._now,
+            )
+        )

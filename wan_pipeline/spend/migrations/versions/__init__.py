@@ -1,0 +1,1 @@
+"""One file for each version, never changed once released."""

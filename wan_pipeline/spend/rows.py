@@ -1,0 +1,162 @@
+"""Rows of the tables as records, and the questions that are only looked up. Nothing here writes or decides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from wan_pipeline.money import Money
+from wan_pipeline.spend.errors import UnknownJobError
+from wan_pipeline.spend.records import (
+    OPEN_STATES,
+    Attempt,
+    Basis,
+    EntryKind,
+    Job,
+    JobState,
+    MoneyEntry,
+    Take,
+)
+from wan_pipeline.spend.tables import attempts, jobs, money_entries, takes
+
+_AT_ONCE = 500  # shots in one IN (...): SQLite's oldest limit is 999 parameters
+_MONEY_COLUMNS = {
+    "quoted_low_nanos": "quoted_low",
+    "quoted_high_nanos": "quoted_high",
+    "held_nanos": "held",
+    "billed_nanos": "billed",
+}
+
+
+def _money(nanos: int | None) -> Money | None:
+    return None if nanos is None else Money(int(nanos))
+
+
+def to_job(row: RowMapping) -> Job:
+    values: dict[str, Any] = {_MONEY_COLUMNS.get(str(name), str(name)): value for name, value in row.items()}
+    for name in _MONEY_COLUMNS.values():
+        values[name] = _money(values[name])
+    values["state"] = JobState(values["state"])
+    values["basis"] = None if values["basis"] is None else Basis(values["basis"])
+    values["inputs"] = tuple(values["inputs"])
+    return Job(**values)
+
+
+def to_take(row: RowMapping) -> Take:
+    return Take(**dict(row))
+
+
+def to_entry(row: RowMapping) -> MoneyEntry:
+    return MoneyEntry(
+        id=row["id"],
+        job_id=row["job_id"],
+        kind=EntryKind(row["kind"]),
+        amount=Money(row["amount_nanos"]),
+        basis=None if row["basis"] is None else Basis(row["basis"]),
+        at=row["at"],
+        note=row["note"],
+    )
+
+
+def job(connection: Connection, job_id: str, *, lock: bool = False) -> Job:
+    """The job; `lock`: nobody else changes it before this transaction ends. Raises UnknownJobError."""
+    query = sa.select(jobs).where(jobs.c.id == job_id)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    if row is None:
+        raise UnknownJobError(f"the ledger has no job {job_id}")
+    return to_job(row)
+
+
+def latest_job(connection: Connection, request_hash: str, *, simulated: bool, lock: bool = False) -> Job | None:
+    """The job that bought this very request last."""
+    query = (
+        sa.select(jobs)
+        .where(jobs.c.request_hash == request_hash, jobs.c.simulated == simulated)
+        .order_by(jobs.c.repeat.desc())
+        .limit(1)
+    )
+    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    return None if row is None else to_job(row)
+
+
+def find_jobs(
+    connection: Connection,
+    *,
+    states: Collection[JobState] | None = None,
+    shot: str | None = None,
+    since: datetime | None = None,
+    simulated: bool | None = None,
+    limit: int | None = None,
+) -> list[Job]:
+    """Newest first."""
+    query = sa.select(jobs).order_by(jobs.c.claimed_at.desc(), jobs.c.id.desc())
+    if states is not None:
+        query = query.where(jobs.c.state.in_([str(state) for state in states]))
+    if shot is not None:
+        query = query.where(jobs.c.shot == shot)
+    if since is not None:
+        query = query.where(jobs.c.claimed_at >= since)
+    if simulated is not None:
+        query = query.where(jobs.c.simulated == simulated)
+    if limit is not None:
+        query = query.limit(limit)
+    return [to_job(row) for row in connection.execute(query).mappings()]
+
+
+def open_jobs(connection: Connection, shots: Sequence[str] | None, simulated: bool | None) -> list[Job]:
+    """In flight: of these shots, or of all. Oldest first."""
+    query = sa.select(jobs).where(jobs.c.state.in_(sorted(OPEN_STATES)))
+    if simulated is not None:
+        query = query.where(jobs.c.simulated == simulated)
+    found: list[Job] = []
+    for some in [None] if shots is None else list(_chunks(sorted(set(shots)))):
+        part = query if some is None else query.where(jobs.c.shot.in_(some))
+        found += [to_job(row) for row in connection.execute(part).mappings()]
+    return sorted(found, key=lambda job: (job.claimed_at, job.id))
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _AT_ONCE):
+        yield keys[start : start + _AT_ONCE]
+
+
+def find_takes(connection: Connection, shot: str) -> list[Take]:
+    """All of the shot's takes, the first one first."""
+    query = sa.select(takes).where(takes.c.shot == shot).order_by(takes.c.take)
+    return [to_take(row) for row in connection.execute(query).mappings()]
+
+
+def current_take(connection: Connection, shot: str, simulated: bool | None) -> Take | None:
+    """The shot's latest take; `simulated`: the latest one that is (not) so."""
+    query = sa.select(takes).where(takes.c.shot == shot).order_by(takes.c.take.desc()).limit(1)
+    if simulated is not None:
+        query = query.join(jobs, jobs.c.id == takes.c.job_id).where(jobs.c.simulated == simulated)
+    row = connection.execute(query).mappings().first()
+    return None if row is None else to_take(row)
+
+
+def current_takes(connection: Connection, simulated: bool | None) -> dict[str, Take]:
+    """The latest take of every shot that has one."""
+    latest = sa.select(takes.c.shot, sa.func.max(takes.c.take).label("take")).group_by(takes.c.shot)
+    if simulated is not None:
+        latest = latest.join(jobs, jobs.c.id == takes.c.job_id).where(jobs.c.simulated == simulated)
+    which = latest.subquery()
+    query = sa.select(takes).join(which, (which.c.shot == takes.c.shot) & (which.c.take == takes.c.take))
+    return {row["shot"]: to_take(row) for row in connection.execute(query).mappings()}
+
+
+def find_attempts(connection: Connection, job_id: str) -> list[Attempt]:
+    query = sa.select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.n)
+    return [Attempt(**dict(row)) for row in connection.execute(query).mappings()]
+
+
+def find_entries(connection: Connection, job_id: str | None) -> list[MoneyEntry]:
+    """In the order they were written; of one job, or all."""
+    query = sa.select(money_entries).order_by(money_entries.c.id)
+    if job_id is not None:
+        query = query.where(money_entries.c.job_id == job_id)
+    return [to_entry(row) for row in connection.execute(query).mappings()]

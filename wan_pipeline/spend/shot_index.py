@@ -1,0 +1,137 @@
+"""What the bucket sensor has seen of each shot: which version, when, and which version it has asked to be made.
+
+It lives in the ledger's database, and that is all it has to do with the ledger: losing it costs nothing, since what is
+bought is known to the jobs and takes. What does not belong here: when a shot is to be taken up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from wan_pipeline.spend.database import Database
+from wan_pipeline.spend.tables import shot_index
+
+_AT_ONCE = 5000  # rows in one statement's batch
+
+
+@dataclass(frozen=True, slots=True)
+class SeenShot:
+    """A shot as a listing has just shown it. `problem`: why it is not ready."""
+
+    key: str
+    version: str
+    ready: bool
+    problem: str | None = None
+    not_before: datetime | None = None
+    campaign: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedShot:
+    """A row of the index. `taken_up_version` is what was last asked to be made; `gone_at` is set while it is not listed."""
+
+    key: str
+    version: str
+    taken_up_version: str | None
+    ready: bool
+    problem: str | None
+    not_before: datetime | None
+    campaign: str | None
+    model: str | None
+    first_seen_at: datetime
+    version_seen_at: datetime
+    gone_at: datetime | None
+
+    @property
+    def taken_up(self) -> bool:
+        """Nothing has changed since it was last asked for."""
+        return self.taken_up_version == self.version
+
+
+class ShotIndex:
+    """The table of that; every method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self) -> dict[str, IndexedShot]:
+        """All shots ever seen, by their keys."""
+        with self._database.read() as connection:
+            found = [IndexedShot(**dict(row)) for row in connection.execute(sa.select(shot_index)).mappings()]
+        return {shot.key: shot for shot in found}
+
+    def save(self, shots: Iterable[SeenShot], at: datetime) -> None:
+        """Writes down what is new or different; `version_seen_at` moves where the version does. A gone shot is back."""
+        rows: list[dict[str, Any]] = [
+            {
+                "key": shot.key,
+                "version": shot.version,
+                "ready": shot.ready,
+                "problem": shot.problem,
+                "not_before": shot.not_before,
+                "campaign": shot.campaign,
+                "model": shot.model,
+                "first_seen_at": at,
+                "version_seen_at": at,
+            }
+            for shot in shots
+        ]
+        insert = (postgresql.insert if self._database.is_postgres else sqlite.insert)(shot_index)
+        new = insert.excluded
+        old = shot_index.c
+        told = ("ready", "problem", "not_before", "campaign", "model")
+        different = old.gone_at.is_not(None) | old.version.is_distinct_from(new.version)
+        for name in told:
+            different |= old[name].is_distinct_from(new[name])
+        upsert = insert.on_conflict_do_update(
+            index_elements=[old.key],
+            set_={
+                "version_seen_at": sa.case(
+                    (old.version != new.version, new.version_seen_at), else_=old.version_seen_at
+                ),
+                "version": new.version,
+                "gone_at": sa.null(),
+                **{name: new[name] for name in told},
+            },
+            where=different,
+        )
+        self._in_batches(upsert, rows)
+
+    def mark_taken_up(self, keys: Sequence[str], versions: Sequence[str], at: datetime) -> None:
+        """These versions were asked for (or found made already); `at` is when."""
+        del at  # the job's own moments say when; kept so that callers need not change when the table grows a column
+        update = (
+            shot_index.update()
+            .where(shot_index.c.key == sa.bindparam("the_key"))
+            .values(taken_up_version=sa.bindparam("the_version"))
+        )
+        pairs = zip(keys, versions, strict=True)
+        self._in_batches(update, [{"the_key": key, "the_version": version} for key, version in pairs])
+
+    def mark_gone(self, keys: Sequence[str], at: datetime) -> None:
+        """These are not listed any more. They stay, for when they come back and for the record."""
+        update = (
+            shot_index.update()
+            .where(shot_index.c.key == sa.bindparam("the_key"), shot_index.c.gone_at.is_(None))
+            .values(gone_at=sa.bindparam("the_moment"))
+        )
+        self._in_batches(update, [{"the_key": key, "the_moment": at} for key in keys])
+
+    def _in_batches(self, statement: sa.Executable, rows: list[dict[str, Any]]) -> None:
+        # In the keys' order: two at once then lock rows in the same order, and never each other's.
+        rows.sort(key=lambda row: row.get("key") or row["the_key"])
+
+        def write(connection: Connection) -> None:
+            for start in range(0, len(rows), _AT_ONCE):
+                connection.execute(statement, rows[start : start + _AT_ONCE])
+
+        if rows:
+            self._database.write(write)

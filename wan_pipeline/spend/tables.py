@@ -1,0 +1,259 @@
+"""The ledger's tables, in SQLAlchemy Core: the one place that says what is stored. No query, no rule lives here.
+
+For whoever reads the database directly:
+
+- Amounts are whole nano-dollars in BIGINT columns named `*_nanos` (1 USD = 1,000,000,000). NULL means: nobody has said;
+  it is not zero.
+- Moments are UTC. PostgreSQL: `timestamp with time zone`. SQLite: text of one fixed width, `2026-12-01T06:00:00.000000Z`,
+  so that comparison as text is comparison in time and SQLite's date functions read it.
+- On PostgreSQL all tables lie in the schema `wan_ledger`: Dagster's own storage has a table `jobs` and a table
+  `alembic_version` too, and both may share one database.
+- `money_entries` is append-only: triggers refuse UPDATE, DELETE and TRUNCATE. `jobs.held_nanos` and `jobs.billed_nanos`
+  are its sums, kept in the same transaction: held = hold - release, billed = charge - refund + adjustment.
+
+A change here needs a migration in migrations/versions; a test compares both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    event,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from wan_pipeline.spend.records import Basis, EntryKind, JobState
+
+POSTGRES_SCHEMA = "wan_ledger"
+_LONGEST_TEXT = 4000  # a provider's answer may be a whole HTML page; its beginning says what is wrong
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime, stored as the module's docstring says, read back in UTC. A naive one is a TypeError."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError(f"a moment without time zone: {value!r}")
+        value = value.astimezone(UTC)
+        if dialect.name == "postgresql":
+            return value
+        return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return moment.astimezone(UTC)
+
+
+class FreeText(TypeDecorator[str]):
+    """Words from outside (a provider's, a file's): what PostgreSQL cannot store is replaced, and the rest is cut short.
+
+    A NUL in an error message must not be what keeps a rejection from being written down.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        text = value.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+        return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def _one_of(column: str, values: Collection[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+owners = Table(
+    # Who holds jobs: one row for each time a process began to work with the ledger. Rows stay, for the record.
+    "owners",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", sa.Text, nullable=False),  # the name, for a reader
+    Column("host_id", sa.Text, nullable=False),  # boot and pid namespace: where `pid` means anything
+    Column("pid", Integer, nullable=False),
+    Column("process_started", sa.Text, nullable=False),  # tells a process from a later one with its pid
+    Column("registered_at", UtcTime, nullable=False),
+    Column("heartbeat_at", UtcTime, nullable=False),
+    Column("released_at", UtcTime),  # set: it ended in order, its jobs are anybody's
+)
+
+jobs = Table(
+    # One row for each paid generation.
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("shot", sa.Text, nullable=False),  # that bought it; others may reuse it: see takes
+    Column("take", Integer, nullable=False),
+    Column("provider", sa.Text, nullable=False),
+    Column("model", sa.Text, nullable=False),
+    Column("request_hash", String(64), nullable=False),
+    Column("repeat", Integer, nullable=False),  # the n-th time this very request was bought
+    Column("fingerprint", String(64), nullable=False, unique=True),
+    Column("own_digest", sa.Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("arguments", sa.JSON, nullable=False),  # the request, frozen before the POST
+    Column("inputs", sa.JSON, nullable=False),
+    Column("duration_s", Integer, nullable=False),  # ordered seconds of video
+    Column("resolution", sa.Text, nullable=False),
+    Column("has_audio", Boolean, nullable=False),
+    Column("campaign", sa.Text),
+    Column("quoted_low_nanos", BigInteger, nullable=False),
+    Column("quoted_high_nanos", BigInteger, nullable=False),
+    Column("held_nanos", BigInteger, nullable=False),
+    Column("billed_nanos", BigInteger),
+    Column("basis", String(16)),  # who said what is billed
+    Column("provider_job_id", FreeText),
+    Column("attempt_id", String(32)),  # the latest
+    Column("owner", String(32), ForeignKey("owners.id")),  # the latest holder
+    Column("retryable", Boolean, nullable=False),
+    Column("error", FreeText),
+    Column("result_url", FreeText),
+    Column("video_uri", sa.Text),
+    Column("video_key", sa.Text),
+    Column("video_sha256", String(64)),
+    Column("video_bytes", BigInteger),
+    Column("video_duration_s", Float(53)),
+    Column("poster_uri", sa.Text),
+    Column("simulated", Boolean, nullable=False),
+    Column("run_id", sa.Text),
+    Column("claimed_at", UtcTime, nullable=False),  # whose day and month the budgets count it in
+    Column("submitted_at", UtcTime),
+    Column("generated_at", UtcTime),
+    Column("stored_at", UtcTime),
+    Column("updated_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("request_hash", "repeat"),
+    CheckConstraint(_one_of("state", list(JobState)), name="state"),
+    CheckConstraint(f"basis IS NULL OR {_one_of('basis', list(Basis))}", name="basis"),
+    CheckConstraint("held_nanos >= 0", name="held"),
+    CheckConstraint("quoted_low_nanos >= 0 AND quoted_low_nanos <= quoted_high_nanos", name="quoted"),
+    CheckConstraint("repeat >= 1 AND take >= 1", name="counted_from_one"),
+    # What is asked: newest first and the sums of a day or a month (answered from the index alone), by state, by shot,
+    # the report of a day, whose job is this (reconciliation).
+    Index("ix_jobs_claimed_at", "claimed_at", "simulated", "held_nanos", "billed_nanos"),
+    Index("ix_jobs_state", "state", "claimed_at"),
+    Index("ix_jobs_shot", "shot", "claimed_at"),
+    Index("ix_jobs_submitted_at", "submitted_at"),
+    Index("ix_jobs_provider_job_id", "provider_job_id"),
+)
+
+attempts = Table(
+    # One row for each submission; its id goes out with it where the provider takes one (X-Client-Request-Id).
+    "attempts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("job_id", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("owner", String(32), ForeignKey("owners.id"), nullable=False),
+    Column("began_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("outcome", String(16)),  # NULL: under way, or its process died
+    Column("detail", FreeText),
+    sa.UniqueConstraint("job_id", "n"),
+    CheckConstraint(
+        "outcome IS NULL OR outcome IN ('accepted', 'refused', 'not_sent', 'rejected', 'ambiguous')", name="outcome"
+    ),
+)
+
+takes = Table(
+    # The videos of each shot in their order, and the job each came from.
+    "takes",
+    metadata,
+    Column("shot", sa.Text, primary_key=True),
+    Column("take", Integer, primary_key=True),
+    Column("job_id", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("own_digest", sa.Text, nullable=False),  # as when the shot was last looked at with this very request
+    Column("request_hash", String(64), nullable=False),
+    Column("reused", Boolean, nullable=False),
+    Column("video_uri", sa.Text),
+    Column("created_at", UtcTime, nullable=False),
+    Index("ix_takes_job_id", "job_id"),
+)
+
+money_entries = Table(
+    "money_entries",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("job_id", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("amount_nanos", BigInteger, nullable=False),  # never negative, but for an adjustment
+    Column("basis", String(16)),  # who said so; NULL for a release
+    Column("at", UtcTime, nullable=False),
+    Column("note", FreeText, nullable=False),
+    CheckConstraint(_one_of("kind", list(EntryKind)), name="kind"),
+    CheckConstraint(f"basis IS NULL OR {_one_of('basis', list(Basis))}", name="basis"),
+    CheckConstraint("amount_nanos >= 0 OR kind = 'adjustment'", name="amount"),
+    Index("ix_money_entries_job_id", "job_id"),
+    Index("ix_money_entries_at", "at"),
+    sqlite_autoincrement=True,  # an id is never given out again
+)
+
+shot_index = Table(
+    # What the bucket sensor has seen. Not the ledger's business; it only lives in the same database.
+    "shot_index",
+    metadata,
+    Column("key", sa.Text, primary_key=True),
+    Column("version", sa.Text, nullable=False),
+    Column("taken_up_version", sa.Text),
+    Column("ready", Boolean, nullable=False),
+    Column("problem", FreeText),
+    Column("not_before", UtcTime),
+    Column("campaign", FreeText),
+    Column("model", FreeText),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("version_seen_at", UtcTime, nullable=False),
+    Column("gone_at", UtcTime),
+)
+
+APPEND_ONLY_SQLITE = tuple(
+    f"""CREATE TRIGGER money_entries_no_{verb.lower()} BEFORE {verb} ON money_entries
+BEGIN SELECT RAISE(ABORT, 'money entries are appended, never changed'); END"""
+    for verb in ("UPDATE", "DELETE")
+)
+APPEND_ONLY_POSTGRES = (
+    """CREATE FUNCTION money_entries_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'money entries are appended, never changed'; END $$""",
+    """CREATE TRIGGER money_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON money_entries
+FOR EACH STATEMENT EXECUTE FUNCTION money_entries_append_only()""",
+)
+for _dialect, _statements in (("sqlite", APPEND_ONLY_SQLITE), ("postgresql", APPEND_ONLY_POSTGRES)):
+    for _statement in _statements:
+        event.listen(money_entries, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))
