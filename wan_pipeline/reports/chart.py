@@ -14,7 +14,9 @@ from wan_pipeline.reports.sheet import CostSheet
 
 _LIVE = "#1f6fb4"
 _SIMULATED = "#8a94a6"
+_UNKNOWN = "#c0392b"
 _TEXT = "#222222"
+_FAINT = 0.35
 _WIDTH_INCHES = 9.0
 
 
@@ -24,12 +26,15 @@ def draw(report: CostSheet) -> bytes:
     from matplotlib.figure import Figure
 
     bars = _bars(report)
-    figure = Figure(figsize=(_WIDTH_INCHES, 1.5 + 0.55 * max(len(bars), 2)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(_WIDTH_INCHES, 1.7 + 0.5 * max(len(bars), 1)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.set_title(f"Billed by model, {report.day.isoformat()} (UTC)", loc="left", color=_TEXT, fontsize=12)
+    title = f"Billed by model, {report.day.isoformat()} (UTC)"
+    if report.kinds == (True,):
+        title += ": simulated, no money was spent"
+    axes.set_title(title, loc="left", color=_TEXT, fontsize=12)
     if bars:
-        _draw_bars(axes, bars)
+        _draw_bars(figure, axes, bars)
     else:
         axes.set_axis_off()
         axes.text(0.5, 0.5, "No job was submitted on this day", ha="center", va="center", color=_TEXT, fontsize=12)
@@ -43,57 +48,67 @@ def _bars(report: CostSheet) -> list[tuple[str, bool, Figures]]:
     bars: list[tuple[str, bool, Figures]] = []
     for kind in report.kinds:
         models = report.by("provider", "model", simulated=kind)
-        for (provider, model), figures in sorted(models.items(), key=lambda item: -item[1].billed.nanos):
+        for (provider, model), figures in sorted(models.items(), key=_dearest_first):
             name = f"{provider}/{str(model).removeprefix(f'{provider}/')}"
             bars.append((name + ("\n(simulated)" if kind else ""), kind, figures))
     return bars
 
 
-def _draw_bars(axes: Any, bars: list[tuple[str, bool, Figures]]) -> None:
+def _dearest_first(item: tuple[Any, Figures]) -> tuple[int, int]:
+    figures = item[1]
+    return -figures.billed.nanos, -(figures.held + figures.unknown).nanos
+
+
+def _draw_bars(figure: Any, axes: Any, bars: list[tuple[str, bool, Figures]]) -> None:
     from matplotlib.patches import Patch
 
+    of_unknown: dict[str, Any] = {"facecolor": "white", "edgecolor": _UNKNOWN, "hatch": "////", "linewidth": 0.8}
     for place, (_, simulated, figures) in enumerate(bars):
         color = _SIMULATED if simulated else _LIVE
-        axes.barh(place, _length(figures.billed), height=0.62, color=color)
-        axes.barh(place, _length(figures.held), left=_length(figures.billed), height=0.62, color=color, alpha=0.35)
-        known = figures.billed + figures.held
-        axes.barh(
-            place,
-            _length(figures.unknown),
-            left=_length(known),
-            height=0.62,
-            facecolor="white",
-            edgecolor="#c0392b",
-            hatch="////",
-            linewidth=0.8,
-        )
+        end = ZERO
+        for amount, look in (
+            (figures.billed, {"color": color}),
+            (figures.held, {"color": color, "alpha": _FAINT}),
+            (figures.unknown, of_unknown),
+        ):
+            if amount:
+                axes.barh(place, _length(amount), left=_length(end), height=0.62, **look)
+                end += amount
         axes.annotate(
-            str(figures.billed),
-            (_length(known + figures.unknown), place),
+            _words(figures),
+            (_length(end), place),
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
             color=_TEXT,
-            fontsize=10,
+            fontsize=9,
         )
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=10)
-    axes.set_ylim(len(bars) - 0.4, -0.6)  # the first on top; a lone bar is not stretched to fill the picture
-    axes.margins(x=0.16)  # room for the amount behind the longest bar
-    axes.set_xlim(left=0)
-    if not any(figures.billed or figures.held or figures.unknown for _, _, figures in bars):
-        axes.set_xlim(0, 1)
+    axes.set_ylim(len(bars) - 0.4, -0.6)  # the first on top
+    longest = max((figures.billed + figures.held + figures.unknown for _, _, figures in bars), default=ZERO)
+    axes.set_xlim(0, 1.4 * _length(longest) or 1)  # room for the words behind the longest bar
     axes.set_xlabel("US dollars", color=_TEXT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e3e6ea")
     axes.set_axisbelow(True)
-    total = [figures for _, _, figures in bars]
-    legend = [Patch(color=_SIMULATED if bars[0][1] else _LIVE, label="billed")]
-    if any(figures.held != ZERO for figures in total):
-        legend.append(Patch(color=_SIMULATED if bars[0][1] else _LIVE, alpha=0.35, label="held, in flight"))
-    if any(figures.unknown != ZERO for figures in total):
-        legend.append(Patch(facecolor="white", edgecolor="#c0392b", hatch="////", label="unknown (ambiguous)"))
+
+    color = _SIMULATED if bars[0][1] else _LIVE
+    legend = [Patch(color=color, label="billed")]
+    if any(figures.held for _, _, figures in bars):
+        legend.append(Patch(color=color, alpha=_FAINT, label="held for jobs in flight"))
+    if any(figures.unknown for _, _, figures in bars):
+        legend.append(Patch(label="unknown: may have been billed", **of_unknown))
     if len(legend) > 1:
-        axes.legend(handles=legend, loc="lower right", fontsize=9, framealpha=0.9)
+        figure.legend(handles=legend, loc="outside lower right", ncols=len(legend), fontsize=9, frameon=False)
+
+
+def _words(figures: Figures) -> str:
+    words = [str(figures.billed)]
+    if figures.held:
+        words.append(f"{figures.held} held")
+    if figures.unknown:
+        words.append(f"up to {figures.unknown} unknown")
+    return " + ".join(words)
 
 
 def _length(amount: Money) -> float:

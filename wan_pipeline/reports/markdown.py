@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from wan_pipeline.money import Money
@@ -22,12 +23,14 @@ video cost nothing and is not a job.
 
 
 def table(report: CostSheet) -> str:
-    """One table for each kind of job that occurs, each with its totals."""
+    """One table for each kind of job that occurs, each with its totals; without padding, since the UI folds long texts."""
     if not report.kinds:
         return f"No job was submitted on {report.day.isoformat()} (UTC)."
     if len(report.kinds) == 1:
-        return _table_of(report, simulated=report.kinds[0])
-    return "\n\n".join(f"**{_HEADINGS[kind]}**\n\n{_table_of(report, simulated=kind)}" for kind in report.kinds)
+        return _unpadded(_table_of(report, simulated=report.kinds[0]))
+    return "\n\n".join(
+        f"**{_HEADINGS[kind]}**\n\n{_unpadded(_table_of(report, simulated=kind))}" for kind in report.kinds
+    )
 
 
 def page(report: CostSheet) -> str:
@@ -61,7 +64,7 @@ def _sentences(total: Figures) -> str:
     lines = [
         f"**Billed: {total.billed} USD**",
         f"Jobs: {total.jobs}" + (f" ({counts})" if counts else ""),
-        f"Video stored: {total.seconds} s" + (f", {total.usd_per_second} USD each" if total.seconds else ""),
+        f"Video stored: {total.seconds} s" + (f", {total.usd_per_second} USD for each second" if total.seconds else ""),
         f"Quoted: {_span(total.quoted_low, total.quoted)} USD",
     ]
     if total.held:
@@ -122,6 +125,10 @@ def _markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]], wor
     align = ["left" if index < words else "right" for index in range(len(headings))]
     # disable_numparse: tabulate would read amounts as floats and write them as it likes
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
+
+
+def _unpadded(text: str) -> str:
+    return re.sub(r"-{3,}", "--", re.sub(r" {2,}", " ", text))
 
 
 def _cell(text: str) -> str:

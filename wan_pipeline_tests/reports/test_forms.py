@@ -1,0 +1,183 @@
+"""The same figures in every form: table, page, picture, CSV, Parquet, and the files in the bucket."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from wan_pipeline.bucket import open_bucket
+from wan_pipeline.money import Money
+from wan_pipeline.reports import CostReport, CostRow, Figures, cost_report, publish
+from wan_pipeline.spend.records import EntryKind, JobState
+from wan_pipeline_tests.reports.ledgers import DAY, LedgerJob, empty_ledger, ledger_of
+
+_money = st.integers(-(10**15), 10**15).map(Money)
+_counts = st.integers(0, 10**6)
+_names = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+_figures = st.builds(
+    Figures,
+    jobs=_counts,
+    stored=_counts,
+    failed=_counts,
+    ambiguous=_counts,
+    in_flight=_counts,
+    seconds=_counts,
+    quoted_low=_money,
+    quoted=_money,
+    billed=_money,
+    held=_money,
+    unknown=_money,
+)
+_rows = st.lists(
+    st.builds(
+        CostRow,
+        simulated=st.booleans(),
+        provider=_names,
+        model=_names,
+        resolution=st.sampled_from(["720p", "1080p"]),
+        campaign=st.none() | _names,
+        figures=_figures,
+    ),
+    max_size=5,
+).map(tuple)
+
+
+def _report(rows: tuple[CostRow, ...]) -> CostReport:
+    return CostReport(day=DAY, as_of=datetime(2026, 3, 15, tzinfo=UTC), rows=rows, dearest=())
+
+
+def _from_csv(data: bytes) -> list[dict[str, Any]]:
+    """Every value as what it means, by Python's own csv module."""
+    rows = []
+    for line in csv.DictReader(io.StringIO(data.decode(), newline="")):
+        row: dict[str, Any] = dict(line)
+        for name, text in line.items():
+            if name.endswith(("_usd", "_per_second")):
+                row[name] = Decimal(text) if text else None
+            elif name in ("jobs", "stored", "failed", "ambiguous", "in_flight", "seconds"):
+                row[name] = int(text)
+        row["simulated"] = {"true": True, "false": False}[line["simulated"]]
+        row["day"] = datetime.strptime(line["day"], "%Y-%m-%d").date()  # noqa: DTZ007
+        row["campaign"] = line["campaign"] or None
+        rows.append(row)
+    return rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(_rows)
+def test_csv_and_parquet_read_back_are_the_rows_exactly(rows: tuple[CostRow, ...]) -> None:
+    report = _report(rows)
+    table = pq.read_table(io.BytesIO(report.to_parquet()))
+    from_parquet = table.to_pylist()
+    assert _from_csv(report.to_csv()) == from_parquet
+    assert [
+        (row["simulated"], row["provider"], row["model"], row["campaign"], row["seconds"], row["billed_usd"])
+        for row in from_parquet
+    ] == [
+        (row.simulated, row.provider, row.model, row.campaign, row.figures.seconds, row.figures.billed.dollars)
+        for row in rows
+    ]
+    assert str(table.schema.field("billed_usd").type) == "decimal128(38, 9)"
+
+
+def test_csv_writes_the_smallest_amount_as_a_plain_decimal() -> None:
+    report = cost_report(ledger_of(LedgerJob(entries=((EntryKind.CHARGE, 1),))), DAY)
+    assert b",0.000000001," in report.to_csv()
+
+
+def _mixed() -> CostReport:
+    hold = ((EntryKind.HOLD, 425_000_000),)
+    return cost_report(
+        ledger_of(
+            LedgerJob(),
+            LedgerJob(model="wavespeed/wan-2.6-i2v-flash", resolution="1080p", campaign=None),
+            LedgerJob(provider="aimlapi", model="aimlapi/wan-2.6-i2v", entries=((EntryKind.CHARGE, 787_500_500),)),
+            LedgerJob(provider="shortapi", model="shortapi/wan-2.7-i2v", state=JobState.SUBMITTED, entries=hold),
+            LedgerJob(provider="shortapi", model="shortapi/wan-2.6-r2v", state=JobState.AMBIGUOUS, entries=hold),
+            LedgerJob(provider="shortapi", model="shortapi/wan-2.6-r2v", state=JobState.REJECTED, entries=()),
+        ),
+        DAY,
+    )
+
+
+def test_the_table_writes_amounts_exactly_and_ends_with_their_sum() -> None:
+    table = _mixed().table_markdown()
+    assert "0.7875005" in table
+    assert "**1.0375005**" in table.splitlines()[-1]  # 0.125 + 0.125 + 0.7875005
+    assert "**0.425**" in table.splitlines()[-1]
+
+
+def test_the_page_says_what_is_unknown_and_what_is_simulated() -> None:
+    page = _mixed().to_markdown()
+    assert f"# Cost report for {DAY}" in page
+    assert "Unknown: up to 0.425 USD** for 1 job" in page
+    assert "Simulated" not in page
+    simulated = cost_report(ledger_of(LedgerJob(simulated=True)), DAY).to_markdown()
+    assert "Simulated: no money was spent" in simulated
+    assert "Live" not in simulated
+
+
+def test_a_campaign_can_break_neither_table_nor_page() -> None:
+    report = cost_report(ledger_of(LedgerJob(campaign="a|b\n<script>")), DAY)
+    lines = report.table_markdown().splitlines()
+    assert len(lines) == 4  # headings, rule, the row, the total
+    assert "a\\|b &lt;script>" in lines[2]
+
+
+def test_todays_report_says_that_the_day_is_not_over() -> None:
+    today = datetime.now(UTC).date()
+    assert "the day is not over" in cost_report(empty_ledger(), today).to_markdown()
+    assert "the day is not over" not in cost_report(empty_ledger(), DAY).to_markdown()
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        pytest.param(cost_report(empty_ledger(), DAY), id="nothing"),
+        pytest.param(cost_report(ledger_of(LedgerJob()), DAY), id="one bar"),
+        pytest.param(cost_report(ledger_of(LedgerJob(entries=())), DAY), id="nothing billed"),
+        pytest.param(_mixed(), id="several"),
+    ],
+)
+def test_the_chart_is_a_readable_picture_and_leaves_pyplot_alone(report: CostReport) -> None:
+    picture = Image.open(io.BytesIO(report.chart_png()))
+    picture.load()
+    assert picture.format == "PNG"
+    assert picture.width == 900
+    assert 150 <= picture.height <= 600
+    assert len(picture.convert("RGB").getcolors(1 << 24)) > 10  # something is drawn
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_published_files_lie_under_their_day_and_are_what_the_report_says(tmp_path: Path) -> None:
+    bucket = open_bucket(str(tmp_path))
+    report = _mixed()
+    uris = publish(report, bucket)
+    base = f"reports/2026/03/{DAY}"
+    assert uris == {ending: bucket.uri(f"{base}.{ending}") for ending in ("csv", "parquet", "png", "md")}
+    assert bucket.read(f"{base}.csv") == report.to_csv()
+    assert pq.read_table(io.BytesIO(bucket.read(f"{base}.parquet"))).num_rows == len(report.rows)
+    assert f"![Billed by model]({DAY}.png)" in bucket.read(f"{base}.md").decode()
+    assert publish(report, bucket) == uris  # again: the same places
+    assert sorted(each.key for each in bucket.list()) == sorted(f"{base}.{ending}" for ending in uris)
+
+
+def test_importing_reports_loads_neither_pandas_nor_matplotlib() -> None:
+    code = (
+        "import sys, wan_pipeline.reports; "
+        "print(sorted({'pandas', 'matplotlib', 'pyarrow', 's3fs', 'dagster'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
