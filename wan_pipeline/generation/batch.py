@@ -9,11 +9,13 @@ import asyncio
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 
 from wan_pipeline.generation.engine import Engine
 from wan_pipeline.generation.events import Event, Finished, Stage
 from wan_pipeline.generation.parts import EngineParts
+from wan_pipeline.generation.stopping import stoppable
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.records import ClaimOptions
 
@@ -36,9 +38,11 @@ class Batch:
         self._thread = threading.Thread(
             target=self._work, args=(list(shots), stage, options, run_id), name="wan-engine", daemon=False
         )
+        self._stoppable = ExitStack()
         self.results: list[Finished] = []
 
     def __enter__(self) -> Batch:
+        self._stoppable.enter_context(stoppable(self._engine.stop))
         self._thread.start()
         return self
 
@@ -48,6 +52,7 @@ class Batch:
         if kind is not None:
             self._engine.stop()
         self._thread.join()
+        self._stoppable.close()
 
     def events(self) -> Iterator[Event]:
         """The engine's events as they come; ends when every shot is finished. Raises what the engine died of."""
