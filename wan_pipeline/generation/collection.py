@@ -11,7 +11,7 @@ import hashlib
 import tempfile
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import IO
+from typing import BinaryIO, cast
 
 import httpx
 
@@ -20,7 +20,7 @@ from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import CheckResult
 from wan_pipeline.generation.manifest import bill_at_storing, manifest
 from wan_pipeline.media.info import UnreadableMediaError, VideoInfo
-from wan_pipeline.providers.http import Downloader
+from wan_pipeline.providers.download import Downloader
 from wan_pipeline.spend.records import Job, StoredVideo
 
 _CHUNK = 1 << 20
@@ -51,7 +51,8 @@ def video_key(shot: str, take: int) -> str:
     return f"videos/{shot}/take-{take}.mp4"
 
 
-def _beside(key: str, ending: str) -> str:
+def beside(key: str, ending: str) -> str:
+    """The key of a video's companion: its poster or manifest."""
     return key.removesuffix(".mp4") + ending
 
 
@@ -78,7 +79,7 @@ class Collector:
     async def _once(self, job: Job, url: str) -> Collected:
         key = video_key(job.shot, job.take)
         with ExitStack() as cleanup:
-            spool = cleanup.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES))
+            spool = cast(BinaryIO, cleanup.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES)))
             opened = await self._desk.files(_Sink.open, self._desk.bucket, key, spool)
             try:
                 await self._stream(url, opened)
@@ -92,7 +93,7 @@ class Collector:
             async with self._downloader.stream(url) as response:
                 if response.status_code in (401, 403, 404, 410):
                     raise DownloadError(f"the result's URL answers {response.status_code}", expired=True)
-                if response.status_code != httpx.codes.OK:
+                if response.status_code != 200:
                     raise DownloadError(f"the result's URL answers {response.status_code}")
                 promised = response.headers.get("content-length")
                 async for chunk in response.aiter_bytes(_CHUNK):
@@ -109,7 +110,7 @@ class Collector:
 class _Sink:
     """The bucket's writer and the local spool, fed together."""
 
-    def __init__(self, manager: AbstractContextManager[BucketWriter], writer: BucketWriter, spool: IO[bytes]) -> None:
+    def __init__(self, manager: AbstractContextManager[BucketWriter], writer: BucketWriter, spool: BinaryIO) -> None:
         self._manager = manager
         self._writer = writer
         self._digest = hashlib.sha256()
@@ -117,7 +118,7 @@ class _Sink:
         self.size_bytes = 0
 
     @classmethod
-    def open(cls, bucket: Bucket, key: str, spool: IO[bytes]) -> _Sink:
+    def open(cls, bucket: Bucket, key: str, spool: BinaryIO) -> _Sink:
         manager = bucket.writer(key, "video/mp4")
         return cls(manager, manager.__enter__(), spool)
 
@@ -155,7 +156,7 @@ def _finish(bucket: Bucket, job: Job, key: str, sink: _Sink) -> Collected:
         sink.discard(error)
         raise
     sink.publish()
-    poster_key = _beside(key, ".webp")
+    poster_key = beside(key, ".webp")
     bucket.write(poster_key, poster, "image/webp")
     video = StoredVideo(
         uri=bucket.uri(key),
@@ -169,7 +170,7 @@ def _finish(bucket: Bucket, job: Job, key: str, sink: _Sink) -> Collected:
     text = manifest(
         job, shot=job.shot, take=job.take, own_digest=job.own_digest, video=video, probed=probed, checks=checks
     )
-    bucket.write(_beside(key, ".json"), text, "application/json")
+    bucket.write(beside(key, ".json"), text, "application/json")
     return Collected(video, checks)
 
 
@@ -193,18 +194,21 @@ def video_checks(job: Job, probed: VideoInfo) -> tuple[CheckResult, ...]:
     )
 
 
-def copy_for_reuse(bucket: Bucket, job: Job, shot: str, take: int, own_digest: str) -> StoredVideo:
-    """Another shot's stored video, copied under this shot's name, with poster and a manifest that says whose it is."""
+def copy_for_reuse(bucket: Bucket, job: Job, shot: str, take: int, own_digest: str) -> None:
+    """Another shot's stored video, copied under this shot's name, with poster and a manifest that says whose it is.
+
+    Raises ObjectNotFoundError where it is gone from the bucket.
+    """
     from wan_pipeline.media.probe import probe_video
 
     if job.video_key is None:
         raise ValueError(f"job {job.id} has no stored video to reuse")
     key = video_key(shot, take)
     bucket.copy(job.video_key, key)
-    poster = _beside(job.video_key, ".webp")
+    poster = beside(job.video_key, ".webp")
     has_poster = bucket.exists(poster)
     if has_poster:
-        bucket.copy(poster, _beside(key, ".webp"))
+        bucket.copy(poster, beside(key, ".webp"))
     size_bytes = bucket.stat(key).size_bytes
     with bucket.open(key) as stream:
         probed = probe_video(stream, size_bytes)
@@ -214,9 +218,8 @@ def copy_for_reuse(bucket: Bucket, job: Job, shot: str, take: int, own_digest: s
         sha256=job.video_sha256 or "",
         size_bytes=size_bytes,
         duration_s=probed.duration_s,
-        poster_uri=bucket.uri(_beside(key, ".webp")) if has_poster else None,
+        poster_uri=bucket.uri(beside(key, ".webp")) if has_poster else None,
     )
     checks = video_checks(job, probed)
     text = manifest(job, shot=shot, take=take, own_digest=own_digest, video=video, probed=probed, checks=checks)
-    bucket.write(_beside(key, ".json"), text, "application/json")
-    return video
+    bucket.write(beside(key, ".json"), text, "application/json")

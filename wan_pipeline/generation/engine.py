@@ -19,11 +19,11 @@ from wan_pipeline.generation.lanes import STOPPED, Lanes
 from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.generation.path import BatchTools, Path
 from wan_pipeline.generation.results import Shelf
-from wan_pipeline.providers.http import Downloader
+from wan_pipeline.providers.download import Downloader
 from wan_pipeline.shots.shot import Shot
-from wan_pipeline.spend.records import ClaimOptions
+from wan_pipeline.spend.owners import HEARTBEAT_EVERY_S
+from wan_pipeline.spend.records import ClaimOptions, Job
 
-_HEARTBEAT_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +65,7 @@ class Engine:
                     options=options,
                     emit=emit,
                     run_id=run_id,
+                    in_flight=await self._in_flight(desk, shots) if stage is Stage.GENERATE else {},
                 )
                 if self._stop_asked:
                     self._stop_now()
@@ -95,6 +96,14 @@ class Engine:
         if self._lanes is not None:
             self._lanes.close_gates(STOPPED)
 
+    async def _in_flight(self, desk: Desk, shots: Sequence[Shot]) -> dict[str, list[Job]]:
+        jobs: dict[str, list[Job]] = {}
+        for job in await desk.record(
+            desk.ledger.open_jobs, [shot.key for shot in shots], simulated=desk.parts.simulated
+        ):
+            jobs.setdefault(job.shot, []).append(job)
+        return jobs
+
     async def _one(self, shot: Shot, tools: BatchTools) -> Finished:
         try:
             finished = await Path(shot, tools).go()
@@ -106,7 +115,7 @@ class Engine:
 
     async def _heartbeat(self, desk: Desk) -> None:
         while True:
-            await asyncio.sleep(_HEARTBEAT_S)
+            await asyncio.sleep(HEARTBEAT_EVERY_S)
             try:
                 await desk.record(desk.ledger.heartbeat)
             except Exception:  # noqa: BLE001 - the next beat may pass; the batch goes on

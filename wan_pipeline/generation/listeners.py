@@ -9,7 +9,7 @@ What does not belong here: what an event means, and anything that could change w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from wan_pipeline.generation.events import Event
@@ -21,7 +21,7 @@ _listeners: tuple[Listener, ...] = ()
 
 
 @contextmanager
-def subscribe(listener: Listener) -> Iterator[None]:
+def subscribe(listener: Listener) -> Generator[None]:
     """Within this block `listener` is called with every event, from the threads of the ops that notify.
 
     It must be quick and may be called from several threads at once. An error of it comes out of `notify`: whoever

@@ -5,7 +5,7 @@ Each shot goes alone; what happens to it is its own. What does not belong here: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ from wan_pipeline.generation.submission import delivery_problems, request_body
 from wan_pipeline.generation.waiting import GaveUp
 from wan_pipeline.problems import ConfigurationError, Problem
 from wan_pipeline.providers.base import Failed, Model, Order, Quote, request_hash
-from wan_pipeline.providers.http import without_query
+from wan_pipeline.providers.words import without_query
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.records import (
     Bought,
@@ -54,6 +54,7 @@ class BatchTools:
     options: ClaimOptions
     emit: Callable[[Event], None]
     run_id: str | None
+    in_flight: Mapping[str, Sequence[Job]]  # by shot, as the batch began
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,13 @@ class Path:
 
     async def go(self) -> Finished:
         """Goes as far as the batch's stage; gives how it ended. Raises only what nobody foresaw."""
+        finished = await self._go()
+        for job in self._tools.in_flight.get(self._shot.key, ()):
+            if job.id != finished.job_id and not self._desk.stopped.is_set():
+                await self._collect_earlier(job)
+        return finished
+
+    async def _go(self) -> Finished:
         tools, shot = self._tools, self._shot
         inspection = await tools.inspector.inspect(shot)
         tools.emit(Inspected(shot, inspection.inputs, inspection.problems, inspection.digest))
@@ -224,6 +232,16 @@ class Path:
             return await self._see_through(model, lane, job, place, taken_over=True)
         finally:
             place.leave()
+
+    async def _collect_earlier(self, job: Job) -> None:
+        """A job that was in flight as the batch began, for a request that its shot does not make any more (its files
+        have changed since): it is paid for, so it is collected as the take that it was."""
+        outcome = await self._desk.record(self._desk.ledger.take_over, job.id)
+        if isinstance(outcome, Joined) and outcome.mine:
+            ended = await self._take_over(self._desk.parts.find_model(job.model), outcome.job)
+            self._tools.emit(
+                Progress(self._shot, outcome.job.state, f"take {job.take}, asked for before: {ended.verdict}")
+            )
 
     async def _see_through(
         self, model: Model, lane: Lane, job: Job, place: Place, *, taken_over: bool = False

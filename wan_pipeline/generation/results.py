@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from wan_pipeline.bucket import Bucket, ObjectNotFoundError
-from wan_pipeline.generation.collection import copy_for_reuse
+from wan_pipeline.generation.collection import beside, copy_for_reuse, video_key
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import CheckResult, VideoResult
 from wan_pipeline.money import ZERO
@@ -57,42 +57,32 @@ class Shelf:
         self._desk = desk
 
     async def take_down(self, shot: Shot, reused: Reused, request: JobRequest) -> VideoResult | None:
-        """The stored video as this shot's result, copied under its name where it is another shot's.
+        """The stored video as this shot's result, copied under its name where it came from another take.
 
         None: the file is gone from the bucket.
         """
-        job = reused.job
-        if reused.take.shot == shot.key:
-            return await self.as_it_stands(job, reused.take)
-        ledger = self._desk.ledger
-        takes = await self._desk.record(ledger.takes, shot.key)
-        number = max((take.take for take in takes), default=0) + 1
-        try:
-            video = await self._desk.files(copy_for_reuse, self._desk.bucket, job, shot.key, number, request.own_digest)
-        except ObjectNotFoundError:
-            return None
-        take = await self._desk.record(
-            ledger.add_reuse, shot.key, job.id, request.own_digest, request.request_hash, video.uri
-        )
-        checks = await self._desk.files(_checks, self._desk.bucket, video.key)
-        return _result(job, take.take, video.uri, video.key, video.poster_uri, checks, reused=True)
+        job, take = reused.job, reused.take
+        if take.reused and not await self._desk.files(self._desk.bucket.exists, video_key(shot.key, take.take)):
+            try:
+                await self._desk.files(copy_for_reuse, self._desk.bucket, job, shot.key, take.take, request.own_digest)
+            except ObjectNotFoundError:
+                return None
+        return await self.as_it_stands(job, take)
 
     async def as_it_stands(self, job: Job, take: Take) -> VideoResult | None:
-        """The shot's own take, which costs nothing now. None: its file is gone from the bucket."""
-        key = f"videos/{take.shot}/take-{take.take}.mp4"
-        if not await self._desk.files(self._desk.bucket.exists, key):
+        """The shot's take, which costs nothing now. None: its file is gone from the bucket."""
+        bucket, key = self._desk.bucket, video_key(take.shot, take.take)
+        if not await self._desk.files(bucket.exists, key):
             return None
-        checks = await self._desk.files(_checks, self._desk.bucket, key)
-        poster_uri = job.poster_uri
-        if take.reused:
-            poster_uri = self._desk.bucket.uri(key.removesuffix(".mp4") + ".webp")
-        return _result(job, take.take, take.video_uri or job.video_uri or "", key, poster_uri, checks, reused=True)
+        checks = await self._desk.files(_checks, bucket, key)
+        poster_uri = bucket.uri(beside(key, ".webp")) if job.poster_uri else None
+        return _result(job, take.take, bucket.uri(key), key, poster_uri, checks, reused=True)
 
 
 def _checks(bucket: Bucket, key: str) -> tuple[CheckResult, ...]:
     """What the checks said when the video was stored, from its manifest; none where that is gone."""
     try:
-        text: dict[str, Any] = json.loads(bucket.read(key.removesuffix(".mp4") + ".json"))
+        text: dict[str, Any] = json.loads(bucket.read(beside(key, ".json")))
     except (ObjectNotFoundError, ValueError):
         return ()
     return tuple(CheckResult(item["name"], item["passed"], item["detail"]) for item in text.get("checks", ()))

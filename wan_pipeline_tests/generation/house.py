@@ -15,10 +15,6 @@ from pathlib import Path
 import httpx
 from PIL import Image
 from pydantic import SecretStr
-from wan_pipeline.providers.connect import connect
-from wan_pipeline.shots.discovery import discover
-from wan_pipeline.simulator.app import create_app
-from wan_pipeline.spend.ledger import Ledger
 
 from wan_pipeline.bucket import open_bucket
 from wan_pipeline.bucket_server import bucket_app
@@ -27,8 +23,12 @@ from wan_pipeline.generation.events import Event, Finished, Stage
 from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.money import Money
 from wan_pipeline.providers.base import ProviderClient, ProviderLimits
+from wan_pipeline.providers.connect import connect
+from wan_pipeline.shots.discovery import discover
+from wan_pipeline.simulator.app import create_app
 from wan_pipeline.simulator.books import Books
 from wan_pipeline.simulator.config import SimulatorConfig
+from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Budgets, ClaimOptions
 
 KEY = "sk-not-to-be-seen-anywhere"

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from wan_pipeline.shots.samples import write_samples
 
 from wan_pipeline.generation.events import Finished, Inspected, Progress, Quoted, Stage, Verdict
 from wan_pipeline.money import ZERO, Money
 from wan_pipeline.providers.base import ProviderLimits
+from wan_pipeline.shots.samples import write_samples
 from wan_pipeline.spend.records import Budgets, JobState
 from wan_pipeline_tests.generation.house import KEY, House, png
 

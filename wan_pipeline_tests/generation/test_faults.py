@@ -205,3 +205,20 @@ def test_stopped_in_the_middle_it_buys_nothing_more_and_the_next_run_carries_on_
     assert {result.verdict for result in results.values()} == {Verdict.MADE}
     assert len(house.books.charges()) == 6
     assert jobs <= {result.job_id for result in results.values()}
+
+
+def test_a_job_whose_shot_has_changed_since_is_collected_as_the_take_that_it_was(tmp_path: Path) -> None:
+    house = House(tmp_path, latency_s=2.0)
+    house.shots(1)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and house.engine:
+            house.engine.stop()
+
+    assert house.make(on_event=stop)["shot000"].verdict is Verdict.IN_FLIGHT
+    house.put("inbox/shot000.yaml", "prompt: Changed while the provider was at work.\n")
+    assert house.make()["shot000"].verdict is Verdict.MADE
+    assert {job.state for job in house.ledger().jobs()} == {JobState.STORED}
+    assert house.bucket.exists("videos/shot000/take-1.mp4")
+    assert house.bucket.exists("videos/shot000/take-2.mp4")
+    assert len(house.books.charges()) == 2
