@@ -134,7 +134,7 @@ jobs = Table(
     Column("inputs", sa.JSON, nullable=False),
     Column("duration_s", Integer, nullable=False),  # ordered seconds of video
     Column("resolution", sa.Text, nullable=False),
-    Column("has_audio", Boolean, nullable=False),
+    Column("has_audio", Boolean),  # NULL: the model's document promises neither sound nor silence
     Column("campaign", sa.Text),
     Column("quoted_low_nanos", BigInteger, nullable=False),
     Column("quoted_high_nanos", BigInteger, nullable=False),

@@ -48,7 +48,7 @@ def upgrade() -> None:
         sa.Column("inputs", sa.JSON(), nullable=False),
         sa.Column("duration_s", sa.Integer(), nullable=False),
         sa.Column("resolution", sa.Text(), nullable=False),
-        sa.Column("has_audio", sa.Boolean(), nullable=False),
+        sa.Column("has_audio", sa.Boolean(), nullable=True),
         sa.Column("campaign", sa.Text()),
         sa.Column("quoted_low_nanos", sa.BigInteger(), nullable=False),
         sa.Column("quoted_high_nanos", sa.BigInteger(), nullable=False),
