@@ -1,1 +1,1 @@
-"""The Dagster layer, thin: assets, checks, sensors, schedules, resources, partitions. No rule about money, providers or files."""
+"""The Dagster layer: assets, checks, sensors, schedules, resources. Thin: no rule about money, providers or files."""

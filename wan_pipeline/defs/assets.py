@@ -1,0 +1,171 @@
+"""The three assets of a shot, in one op over a range of shots: source_images, shot_quotes, generated_videos.
+
+The form is the one in which run, backfill and catalog agree on partial success: every output skippable, each shot
+logged as it gets there, no output yielded, and a Failure at the end if any shot is not done. A backfill then shows what
+is materialized and what failed, and its retry asks for the failed shots alone.
+"""
+
+# No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from wan_pipeline.defs import names
+from wan_pipeline.defs.failures import told_plainly
+from wan_pipeline.defs.metadata import failure
+from wan_pipeline.defs.partitions import MAX_SHOTS_PER_RUN, shot_partitions
+from wan_pipeline.defs.resources import Installation, OpenInstallation
+from wan_pipeline.defs.run_tags import claim_options
+from wan_pipeline.defs.shot_log import ShotLog
+from wan_pipeline.defs.take_up import remember_finished
+from wan_pipeline.generation import listeners
+from wan_pipeline.generation.events import GOOD_VERDICTS, Finished, Quoted, Stage
+from wan_pipeline.money import Money
+from wan_pipeline.shots.shot import Shot
+from wan_pipeline.spend.records import ClaimOptions
+
+GONE = "gone"
+
+_specs = [
+    dg.AssetSpec(
+        names.SOURCE_IMAGES,
+        description="A shot's input files and settings, read, hashed and probed against its model's documented limits.",
+        group_name="inbox",
+        kinds={"image", "s3"},
+        tags={"spends": "nothing"},
+        owners=names.OWNERS,
+        partitions_def=shot_partitions,
+        skippable=True,
+    ),
+    dg.AssetSpec(
+        names.SHOT_QUOTES,
+        deps=[names.SOURCE_IMAGES],
+        description="What a shot will cost, at least and at most, by its model's price rule. Quoting buys nothing.",
+        group_name="videos",
+        kinds={"python"},
+        tags={"spends": "nothing"},
+        owners=names.OWNERS,
+        partitions_def=shot_partitions,
+        skippable=True,
+    ),
+    dg.AssetSpec(
+        names.GENERATED_VIDEOS,
+        deps=[names.SOURCE_IMAGES, names.SHOT_QUOTES],
+        description=(
+            "The finished, checked video of a shot: bought once, collected into the bucket, its cost in the ledger.\n\n"
+            "Materializing a shot that is bought already buys nothing; nor does it where only a `_defaults.yaml` has "
+            "changed. Run tags decide otherwise: `wan/new_take=true` buys this very request again, `wan/outdated=true` "
+            "makes outdated shots anew, `wan/collect_only=true` buys nothing and collects what is in flight."
+        ),
+        group_name="videos",
+        kinds={"video", "ai"},
+        tags={"spends": "money"},
+        owners=names.OWNERS,
+        partitions_def=shot_partitions,
+        skippable=True,
+    ),
+]
+
+_check_specs = [
+    dg.AssetCheckSpec(
+        names.WITHIN_LIMITS,
+        asset=names.SOURCE_IMAGES,
+        description="The shot's settings and files are within its model's documented limits.",
+        partitions_def=shot_partitions,
+    ),
+    dg.AssetCheckSpec(
+        names.PLAYABLE,
+        asset=names.GENERATED_VIDEOS,
+        description="The video can be decoded from its first frame to its last.",
+        partitions_def=shot_partitions,
+    ),
+    dg.AssetCheckSpec(
+        names.AS_ORDERED,
+        asset=names.GENERATED_VIDEOS,
+        description="Seconds, size and sound are those that were ordered.",
+        partitions_def=shot_partitions,
+    ),
+    dg.AssetCheckSpec(
+        names.BILLED_AS_QUOTED,
+        asset=names.GENERATED_VIDEOS,
+        description="What was billed lies between the lower and the upper bound of the quote.",
+        partitions_def=shot_partitions,
+    ),
+]
+
+
+@dg.multi_asset(
+    name="shots_to_videos",
+    specs=_specs,
+    check_specs=_check_specs,
+    can_subset=True,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=MAX_SHOTS_PER_RUN),
+    pool=names.POOL,
+    op_tags={"wan/op": "shots_to_videos"},
+)
+def shots_to_videos(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[None]:
+    """Run the engine over the run's shots, and log what it tells."""
+    yield from ()  # a generator that yields nothing: every output is skipped, all is logged
+    assets, checks = context.selected_asset_keys, context.selected_asset_check_keys
+    with told_plainly(), installation.open() as opened:
+        options = claim_options(context.run.tags)
+        if names.GENERATED_VIDEOS not in assets:
+            # Checks alone, without their asset: look at what is there.
+            options = ClaimOptions(collect_only=True)
+        stage = _stage(assets, checks)
+        if stage is Stage.GENERATE:
+            opened.check()
+        shots, bad = _shots_of(opened, context.partition_keys)
+        log = ShotLog(context, assets, checks, opened.settings.public_base_url)
+        finished, quoted = _work(opened, shots, stage, options, context.run_id, log)
+        if stage is Stage.GENERATE:
+            remember_finished(opened.ledger.index, finished, datetime.now(UTC), simulated=opened.simulated)
+    context.log.info(_summary(finished, quoted))
+    bad += [(item.shot.key, str(item.verdict), item.reason) for item in finished if item.verdict not in GOOD_VERDICTS]
+    if bad:
+        raise failure(bad, len(context.partition_keys))
+
+
+def _stage(assets: Collection[dg.AssetKey], checks: Collection[dg.AssetCheckKey]) -> Stage:
+    """As far as what is selected asks for, and no further."""
+    wanted = {*assets, *(check.asset_key for check in checks)}
+    if names.GENERATED_VIDEOS in wanted:
+        return Stage.GENERATE
+    return Stage.QUOTE if names.SHOT_QUOTES in wanted else Stage.INSPECT
+
+
+def _shots_of(opened: OpenInstallation, keys: Sequence[str]) -> tuple[list[Shot], list[tuple[str, str, str]]]:
+    """The shots with these keys, and those keys whose files are in the bucket no more."""
+    found = {shot.key: shot for shot in opened.discover()}
+    reason = f"no file below inbox/ of {opened.bucket.url} makes this shot any more: put it back, or leave the shot out"
+    return [found[key] for key in keys if key in found], [(key, GONE, reason) for key in keys if key not in found]
+
+
+def _work(
+    opened: OpenInstallation, shots: Sequence[Shot], stage: Stage, options: ClaimOptions, run_id: str, log: ShotLog
+) -> tuple[list[Finished], Money]:
+    """Run the engine; log each event in this thread. An interruption leaves the block once all is written down."""
+    quoted = Money(0)
+    finished: list[Finished] = []
+    if not shots:
+        return finished, quoted
+    with opened.start(shots, stage, options, run_id) as batch:
+        for event in batch.events():
+            listeners.notify(event)
+            log.log(event)
+            if isinstance(event, Quoted):
+                quoted += event.quote.high
+            if isinstance(event, Finished):
+                finished.append(event)
+    return finished, quoted
+
+
+def _summary(finished: Sequence[Finished], quoted: Money) -> str:
+    """One line for the run's log: `48 made, 1 reused, 1 failed; quoted at most 4.25 USD, billed 4.00 USD`."""
+    counts = Counter(str(item.verdict) for item in finished)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "nothing to do"
+    billed = [item.video.billed for item in finished if item.video and item.video.billed is not None]
+    return f"{verdicts}; quoted at most {quoted} USD, billed {Money.total(billed)} USD"

@@ -1,0 +1,44 @@
+"""A bucket that stops being read when a tick's time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from wan_pipeline.bucket import Bucket, BucketObject
+
+
+class OutOfTimeError(Exception):
+    """The deadline has passed."""
+
+
+def readable_until(bucket: Bucket, deadline: float) -> Bucket:
+    """The bucket, but that each listed object and each read raises OutOfTimeError after `deadline` (`time.monotonic`)."""
+    return cast(Bucket, _UntilDeadline(bucket, deadline))
+
+
+class _UntilDeadline:
+    def __init__(self, bucket: Bucket, deadline: float) -> None:
+        self._bucket = bucket
+        self._deadline = deadline
+
+    def list(self, prefix: str = "") -> Iterator[BucketObject]:
+        for item in self._bucket.list(prefix):
+            self._check()
+            yield item
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        self._check()
+        return self._bucket.read(key, start, length)
+
+    def open(self, key: str) -> BinaryIO:
+        self._check()
+        return self._bucket.open(key)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bucket, name)
+
+    def _check(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise OutOfTimeError

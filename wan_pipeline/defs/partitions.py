@@ -1,0 +1,65 @@
+"""The partitions: one per shot, one per UTC day; how keys are added, and how a set of keys becomes ranges.
+
+What belongs here: what Dagster's partition storage demands. What does not: which shots are to be made (take_up.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+# Dagster's names; a test compares them with those it uses.
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+SHOTS = "shots"
+MAX_SHOTS_PER_RUN = 50
+_KEYS_PER_INSERT = 10_000  # SQLite refuses about 30,000 in one statement
+
+shot_partitions = dg.DynamicPartitionsDefinition(name=SHOTS)
+# end_offset=1: today is a partition too, so that a report of the running day can be made.
+day_partitions = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_offset=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Shots that lie side by side in the order of the partitions, so that one run can have them as a range."""
+
+    keys: tuple[str, ...]
+
+    @property
+    def range_tags(self) -> dict[str, str]:
+        """The run tags that make a run one over this range."""
+        return {RANGE_START_TAG: self.keys[0], RANGE_END_TAG: self.keys[-1]}
+
+
+def add_shots(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[str]:
+    """Add the keys that are no partitions yet, in the order given, so that they lie side by side. Returns those."""
+    known = set(instance.get_dynamic_partitions(SHOTS))
+    new = [key for key in dict.fromkeys(keys) if key not in known]
+    for start in range(0, len(new), _KEYS_PER_INSERT):
+        instance.add_dynamic_partitions(SHOTS, new[start : start + _KEYS_PER_INSERT])
+    return new
+
+
+def contiguous_pieces(order: Sequence[str], wanted: Collection[str], max_size: int = MAX_SHOTS_PER_RUN) -> list[Piece]:
+    """The wanted keys as the fewest pieces of neighbours in `order`, none longer than `max_size`.
+
+    Keys that are not in `order` (no partitions) are in no piece.
+    """
+    if max_size < 1:
+        raise ValueError(f"a piece holds at least one shot, not {max_size}")
+    wanted = wanted if isinstance(wanted, (set, frozenset)) else frozenset(wanted)
+    pieces: list[Piece] = []
+    current: list[str] = []
+    for key in order:
+        if key in wanted:
+            current.append(key)
+        if current and (key not in wanted or len(current) == max_size):
+            pieces.append(Piece(tuple(current)))
+            current = []
+    if current:
+        pieces.append(Piece(tuple(current)))
+    return pieces

@@ -1,0 +1,79 @@
+"""The run tags: who asked for a run, and what an operator decided for it.
+
+A backfill of several shots takes no run config from the UI, but it does take tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from wan_pipeline.problems import Problem, ProblemsError
+from wan_pipeline.spend.records import ClaimOptions
+
+ASKED_BY = "wan/asked_by"
+NEW_TAKE = "wan/new_take"
+RETRY_FAILED = "wan/retry_failed"
+OUTDATED = "wan/outdated"
+COLLECT_ONLY = "wan/collect_only"
+
+# Dagster's names; a test compares them with those it uses.
+PARENT_RUN_ID_TAG = "dagster/parent_run_id"
+PARENT_BACKFILL_ID_TAG = "dagster/parent_backfill_id"
+RETRY_NUMBER_TAG = "dagster/retry_number"
+
+_DECISIONS = (NEW_TAKE, RETRY_FAILED, OUTDATED, COLLECT_ONLY)
+_TRUE = frozenset({"true", "1"})
+_FALSE = frozenset({"false", "0"})
+
+
+class AskedBy(StrEnum):
+    """Who asked for a run. A run without the tag was asked for by a person: a click in the UI, a backfill."""
+
+    SENSOR = "sensor"
+    SCHEDULE = "schedule"
+    RUN = "run"
+
+
+def claim_options(tags: Mapping[str, str]) -> ClaimOptions:
+    """What the run's tags allow the claims to do. Raises ProblemsError for a wan/ tag that nobody understands.
+
+    A person who materializes a shot in the UI names it, so a failed take may be tried again. A re-execution repeats the
+    run's tags, and would buy again what `wan/new_take` has bought in the first execution; so there it does not count,
+    whether a person or Dagster's run retries began it.
+    """
+    problems = [_unknown_tag(name, value) for name, value in tags.items() if _is_ours(name) and name not in _KNOWN]
+    decided: dict[str, bool] = {}
+    for name in _DECISIONS:
+        value = tags.get(name, "false").strip().lower()
+        if value not in _TRUE | _FALSE:
+            problems.append(
+                Problem("run tags", name, tags[name], "is neither yes nor no", "Write true, or leave it out")
+            )
+        decided[name] = value in _TRUE
+    asked_by = tags.get(ASKED_BY)
+    if asked_by is not None and asked_by not in set(AskedBy):
+        allowed = ", ".join(AskedBy)
+        remedy = f"Leave it out for a run that a person asks for; programs write one of {allowed}"
+        problems.append(Problem("run tags", ASKED_BY, asked_by, "is nobody this pipeline knows", remedy))
+    if problems:
+        raise ProblemsError(problems)
+    again = PARENT_RUN_ID_TAG in tags or PARENT_BACKFILL_ID_TAG in tags
+    by_a_person = (asked_by is None or again) and RETRY_NUMBER_TAG not in tags
+    return ClaimOptions(
+        retry_failed=decided[RETRY_FAILED] or by_a_person,
+        new_take=decided[NEW_TAKE] and not again,
+        outdated=decided[OUTDATED],
+        collect_only=decided[COLLECT_ONLY],
+    )
+
+
+_KNOWN = frozenset({ASKED_BY, *_DECISIONS})
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("wan/")
+
+
+def _unknown_tag(name: str, value: str) -> Problem:
+    return Problem("run tags", name, value, "is no tag of this pipeline", f"The tags are {', '.join(sorted(_KNOWN))}")

@@ -1,0 +1,94 @@
+"""The bucket sensor: what is new or changed below `inbox/` becomes partitions and runs.
+
+A tick reads the listing, brings the index up to date, and asks for what no run has looked at yet. Its time is taken at
+entry; what it cannot finish the next tick goes on with: files read are remembered, and requests are asked for in parts.
+"""
+
+# No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
+
+import os
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from wan_pipeline.defs.deadline import OutOfTimeError, readable_until
+from wan_pipeline.defs.jobs import make_videos
+from wan_pipeline.defs.partitions import SHOTS, add_shots
+from wan_pipeline.defs.resources import Installation, OpenInstallation
+from wan_pipeline.defs.run_tags import AskedBy
+from wan_pipeline.defs.take_up import (
+    MAX_SHOTS_PER_TICK,
+    Request,
+    group_requests,
+    is_due,
+    is_left_to_schedule,
+    is_to_be_taken_up,
+    read_cursor,
+    run_requests,
+    update_index,
+    write_cursor,
+)
+from wan_pipeline.shots.discovery import settled
+from wan_pipeline.shots.shot import Shot
+
+TICK_SECONDS = 45  # Dagster gives a tick 60
+# A newcomer who copies an image into the demo's inbox waits for the next tick.
+INTERVAL_SECONDS = 30 if os.environ.get("WAN_MODE", "demo") == "live" else 10
+
+
+@dg.sensor(
+    name="bucket_sensor",
+    job=make_videos,
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Takes up shots that are new or changed in the bucket's inbox/, once their files are quiet.",
+)
+def bucket_sensor(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult:
+    """One tick."""
+    deadline = time.monotonic() + TICK_SECONDS
+    with installation.open() as opened:
+        asked_for = read_cursor(context.cursor)
+        if asked_for:
+            # Dagster has kept the cursor, so it has launched the runs: these are taken up now.
+            opened.ledger.index.mark_taken_up(list(asked_for), list(asked_for.values()), datetime.now(UTC))
+        try:
+            shots = opened.discover(readable_until(opened.bucket, deadline))
+        except OutOfTimeError:
+            reason = f"{TICK_SECONDS} s were not enough to read {opened.bucket.url}; the next tick goes on from here"
+            return dg.SensorResult(skip_reason=reason, cursor=write_cursor([]))
+        return _take_up(context.instance, opened, shots)
+
+
+def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation, shots: list[Shot]) -> dg.SensorResult:
+    now = datetime.now(UTC)
+    rows = update_index(opened.ledger.index, shots, now, simulated=opened.simulated)
+    waiting = [rows[shot.key] for shot in shots if is_to_be_taken_up(rows[shot.key])]
+    settle_s = opened.settings.settle_seconds
+    unsettled = {
+        shot.key
+        for shot in shots
+        if is_to_be_taken_up(row := rows[shot.key]) and settled(shot, now, settle_s, row.version_seen_at) > 0
+    }
+    quiet = [row for row in waiting if row.key not in unsettled]
+    later = [row for row in quiet if is_left_to_schedule(row)]
+    wanted = [row for row in quiet if not is_left_to_schedule(row)]
+    wanted.sort(key=lambda row: (not row.ready, row.key))
+    if wanted or later:
+        add_shots(instance, [row.key for row in [*wanted, *later]])
+    requests: list[Request] = []
+    if wanted:
+        requests = group_requests(instance.get_dynamic_partitions(SHOTS), wanted[:MAX_SHOTS_PER_TICK])
+    told = _told(len(shots), len(unsettled), sum(not is_due(row, now) for row in later))
+    return dg.SensorResult(
+        run_requests=run_requests(requests, AskedBy.SENSOR),
+        skip_reason=None if requests else told,
+        cursor=write_cursor(requests),
+    )
+
+
+def _told(shots: int, unsettled: int, not_due: int) -> str:
+    parts = [f"{shots} shots in the bucket, nothing new to take up"]
+    parts += [f"{unsettled} wait for their files to be quiet"] if unsettled else []
+    parts += [f"{not_due} are not due yet"] if not_due else []
+    return "; ".join(parts)

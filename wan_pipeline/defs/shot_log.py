@@ -1,0 +1,90 @@
+"""The engine's events into Dagster's event log: each shot's materializations and checks, as it gets there.
+
+An event costs 6 to 8 ms of the calling thread, so a shot has few, and none is logged from the engine's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, cast
+
+import dagster as dg
+
+from wan_pipeline.defs import names
+from wan_pipeline.defs.metadata import (
+    Metadata,
+    check_metadata,
+    inspected_metadata,
+    problems_metadata,
+    quoted_metadata,
+    video_metadata,
+)
+from wan_pipeline.generation.events import GOOD_VERDICTS, Event, Finished, Inspected, Progress, Quoted, Verdict
+
+DATA_VERSION_TAG = "dagster/data_version"  # what Dagster reads; a test compares it with Dagster's own
+
+
+class ShotLog:
+    """Logs what the run has selected, and nothing else; remembers what it has said of each shot."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        assets: Collection[dg.AssetKey],
+        checks: Collection[dg.AssetCheckKey],
+        public_base_url: str | None,
+    ) -> None:
+        self._context = context
+        self._assets = frozenset(assets)
+        self._checks = frozenset(checks)
+        self._public_base_url = public_base_url
+        self._inspected: set[str] = set()
+
+    def log(self, event: Event) -> None:
+        """Log what is to be shown of this event."""
+        match event:
+            case Inspected():
+                self._log_inspected(event)
+            case Quoted():
+                self._materialize(names.SHOT_QUOTES, event.shot.key, quoted_metadata(event), event.digest)
+            case Finished():
+                self._log_finished(event)
+            case Progress():
+                pass  # for those who watch; not for the event log
+
+    def _log_inspected(self, event: Inspected) -> None:
+        self._inspected.add(event.shot.key)
+        passed = not event.problems
+        metadata = problems_metadata(event.problems)
+        self._check(names.SOURCE_IMAGES, names.WITHIN_LIMITS, event.shot.key, passed, metadata)
+        if passed:
+            self._materialize(names.SOURCE_IMAGES, event.shot.key, inspected_metadata(event), event.digest)
+
+    def _log_finished(self, event: Finished) -> None:
+        key = event.shot.key
+        if event.verdict is Verdict.NOT_READY and key not in self._inspected:
+            # Its files were not even looked at: the check says why, so that the partition does.
+            metadata = problems_metadata(event.shot.problems) or {"reason": dg.MetadataValue.text(event.reason)}
+            self._check(names.SOURCE_IMAGES, names.WITHIN_LIMITS, key, False, metadata)
+        video = event.video
+        if video is None:
+            return
+        for result in video.checks:
+            self._check(names.GENERATED_VIDEOS, result.name, key, result.passed, check_metadata(result))
+        if event.verdict in GOOD_VERDICTS:
+            metadata = video_metadata(event, video, self._public_base_url)
+            self._materialize(names.GENERATED_VIDEOS, key, metadata, video.sha256)
+
+    def _materialize(self, asset: dg.AssetKey, shot: str, metadata: Metadata, digest: str) -> None:
+        if asset in self._assets:
+            # Events logged this way get no data version from Dagster: the content's hash is it.
+            tags = {DATA_VERSION_TAG: digest}
+            self._context.log_event(dg.AssetMaterialization(asset, partition=shot, metadata=metadata, tags=tags))
+
+    def _check(self, asset: dg.AssetKey, name: str, shot: str, passed: bool, metadata: Metadata) -> None:
+        if dg.AssetCheckKey(asset, name) in self._checks:
+            evaluation = dg.AssetCheckEvaluation(
+                asset_key=asset, check_name=name, passed=passed, partition=shot, metadata=metadata
+            )
+            # Dagster logs it (a test sees it), but its annotation does not say so.
+            self._context.log_event(cast(Any, evaluation))

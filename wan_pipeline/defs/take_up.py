@@ -1,0 +1,141 @@
+"""Which shots are to be taken up, by whom, and as which runs: functions over the index of discovered shots.
+
+What belongs here: the comparison of what is with what was taken up. What does not: reading the bucket, launching.
+
+A version is taken up once. A shot whose mistakes change is taken up again, so that its partition shows the new reason;
+one that was taken up in order, and then only broken by a `_defaults.yaml`, is not: its video is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+import dagster as dg
+
+from wan_pipeline.defs.partitions import Piece, contiguous_pieces
+from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
+from wan_pipeline.generation.events import Finished, Verdict
+from wan_pipeline.shots.shot import Shot
+from wan_pipeline.spend.shot_index import IndexedShot, SeenShot, ShotIndex
+
+RUN_KEY_TAG = "dagster/run_key"  # Dagster's name; a test compares it with the one it uses
+MAX_SHOTS_PER_TICK = 1_000  # 20 runs; also what the sensor's cursor has to hold
+
+_MISTAKES = "!"  # parts a version from the digest of its mistakes
+_SIMULATED = "simulated:"
+_SEEN_FIELDS = tuple(each.name for each in fields(SeenShot))
+
+
+def seen(shot: Shot, *, simulated: bool) -> SeenShot:
+    """The shot as the index keeps it. Its version there tells too which mistakes it has, and whether what was taken up
+    was a simulation: a bucket tried out in demo mode is not taken for made in live mode."""
+    problem = "\n".join(sorted(str(item) for item in shot.problems))
+    version = f"{_SIMULATED if simulated else ''}{shot.version}"
+    if problem:
+        version += _MISTAKES + hashlib.sha256(problem.encode()).hexdigest()[:12]
+    return SeenShot(shot.key, version, shot.ready, problem or None, shot.not_before, shot.campaign, shot.model_id)
+
+
+def update_index(index: ShotIndex, shots: Sequence[Shot], now: datetime, *, simulated: bool) -> dict[str, IndexedShot]:
+    """Bring the index in line with what the bucket has now; gives its rows. What has not changed is not written."""
+    rows = index.load()
+    found = {shot.key: seen(shot, simulated=simulated) for shot in shots}
+    changed = [item for key, item in found.items() if key not in rows or not _is_same(item, rows[key])]
+    gone = [key for key, row in rows.items() if key not in found and row.gone_at is None]
+    if not changed and not gone:
+        return rows
+    index.save(changed, now)
+    index.mark_gone(gone, now)
+    return index.load()
+
+
+def _is_same(item: SeenShot, row: IndexedShot) -> bool:
+    return row.gone_at is None and all(getattr(item, name) == getattr(row, name) for name in _SEEN_FIELDS)
+
+
+def is_to_be_taken_up(row: IndexedShot) -> bool:
+    """Is there something about this shot that no run has been asked to look at?"""
+    if row.gone_at is not None or row.taken_up_version == row.version:
+        return False
+    taken_up_in_order = row.taken_up_version is not None and _MISTAKES not in row.taken_up_version
+    return row.ready or not (taken_up_in_order and row.taken_up_version == row.version.partition(_MISTAKES)[0])
+
+
+def is_left_to_schedule(row: IndexedShot) -> bool:
+    """A shot that was not due when this version was first seen is the schedule's, every other the sensor's; so no two
+    ever ask for the same."""
+    return row.not_before is not None and row.not_before > row.version_seen_at
+
+
+def is_due(row: IndexedShot, now: datetime) -> bool:
+    return row.not_before is None or row.not_before <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One run to be asked for: neighbouring shots at these versions. The same shots and versions give the same key."""
+
+    piece: Piece
+    versions: tuple[str, ...]
+
+    @property
+    def run_key(self) -> str:
+        text = json.dumps([self.piece.keys, self.versions])
+        return f"shots-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def group_requests(order: Sequence[str], rows: Iterable[IndexedShot]) -> list[Request]:
+    """The runs for these shots, in the order of the partitions; those with mistakes apart from the others, so that a
+    run of good shots is not red for its neighbour's mistake."""
+    by_key = {row.key: row for row in rows}
+    requests: list[Request] = []
+    for ready in (True, False):
+        wanted = {key for key, row in by_key.items() if row.ready is ready}
+        for piece in contiguous_pieces(order, wanted):
+            requests.append(Request(piece, tuple(by_key[key].version for key in piece.keys)))
+    return requests
+
+
+def run_requests(requests: Iterable[Request], asked_by: AskedBy) -> list[dg.RunRequest]:
+    """As Dagster takes them: a run over a range, by its tags."""
+    return [
+        dg.RunRequest(run_key=request.run_key, tags={**request.piece.range_tags, ASKED_BY: str(asked_by)})
+        for request in requests
+    ]
+
+
+def launched_run_keys(instance: dg.DagsterInstance, run_keys: Sequence[str]) -> set[str]:
+    """Those for which there is a run, whoever launched it."""
+    if not run_keys:
+        return set()
+    runs = instance.get_runs(filters=dg.RunsFilter(tags={RUN_KEY_TAG: list(run_keys)}))
+    return {run.tags[RUN_KEY_TAG] for run in runs}
+
+
+def write_cursor(requests: Iterable[Request]) -> str:
+    """What this tick asks for. Dagster keeps it once the runs are launched, and not otherwise."""
+    asked = [pair for request in requests for pair in zip(request.piece.keys, request.versions, strict=True)]
+    return json.dumps({"asked_for": asked}, separators=(",", ":"))
+
+
+def read_cursor(cursor: str | None) -> dict[str, str]:
+    """Shot and version of what the last tick asked for, and what was launched therefore."""
+    if not cursor:
+        return {}
+    try:
+        return {str(key): str(version) for key, version in json.loads(cursor)["asked_for"]}
+    except (ValueError, KeyError, TypeError):
+        # Somebody edited the cursor in the UI. What is asked for again is joined or reused, and costs nothing.
+        return {}
+
+
+def remember_finished(index: ShotIndex, finished: Sequence[Finished], now: datetime, *, simulated: bool) -> None:
+    """A shot that a run has brought to an end is taken up, whoever asked; the sensor needs not ask for it again."""
+    open_ends = (Verdict.NOT_DUE, Verdict.IN_FLIGHT)
+    done = [seen(item.shot, simulated=simulated) for item in finished if item.verdict not in open_ends]
+    index.save(done, now)
+    index.mark_taken_up([item.key for item in done], [item.version for item in done], now)

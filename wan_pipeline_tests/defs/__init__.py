@@ -1,0 +1,1 @@
+"""The Dagster layer: real runs against throw-away instances."""
