@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from wan_pipeline.problems import Problem, ProblemsError
 from wan_pipeline.providers import house
@@ -42,6 +42,14 @@ class Arguments(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _can_be_sent(cls, value: Any) -> Any:
+        """A yaml can write half a surrogate pair ("\\ud83d"), which no UTF-8 body can hold."""
+        if isinstance(value, str) and value != _printable(value):
+            raise PydanticCustomError("no_unicode", "holds half a character, which cannot be sent")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +256,12 @@ def _listed(names: Iterable[str]) -> str:
 
 def _shown(value: object) -> str:
     """As it would be written in a yaml."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """The text with its lone surrogates escaped, so that it can be encoded."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _in_words(item: ErrorDetails, about: FieldInfo) -> tuple[str, str]:
@@ -259,6 +272,8 @@ def _in_words(item: ErrorDetails, about: FieldInfo) -> tuple[str, str]:
             return "this setting is required", "Write it in the shot's yaml or a _defaults.yaml"
         case "literal_error":
             return "no such option", f"Choose {str(context['expected']).replace(chr(39), '')}"
+        case "no_unicode":
+            return item["msg"], "Write the whole character itself, or its whole escape, e.g. \\U0001F600"
         case "string_too_long":
             limit = context["max_length"]
             over = len(str(item["input"])) - limit
