@@ -1,4 +1,4 @@
-"""The set-up: pinned locks without URLs, a Makefile that explains itself, an environment made once and made anew after harm."""
+"""The set-up: pinned locks without URLs, a Makefile that explains itself, an environment made once, and anew after harm."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("requirements.txt", "requirements-dev.txt")
+_ENTRY = re.compile(
+    r"""[A-Za-z0-9._-]+(\[[a-z,0-9-]+\])?==[^ ]+   # one version
+    (\ ;\ .+)?                                     # on some Pythons or systems
+    (\ \\\n\ {4}--hash=sha256:[0-9a-f]{64})+       # of known files""",
+    re.VERBOSE,
+)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -40,9 +46,7 @@ def test_every_package_is_pinned_with_hashes_and_no_url(name: str) -> None:
     entries = re.split(r"\n(?=[^\s])", text.strip())
     assert len(entries) > 100
     for entry in entries:
-        assert re.match(
-            r"[A-Za-z0-9._-]+(\[[a-z,0-9-]+\])?==[^ ]+( ; .+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\\n|$))+$", entry
-        ), entry
+        assert _ENTRY.fullmatch(entry), entry
 
 
 def test_the_development_lock_is_the_runtime_lock_and_more() -> None:
