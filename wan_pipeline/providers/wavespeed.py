@@ -30,7 +30,7 @@ from wan_pipeline.providers.words import as_object, job_id_in, message_in, secon
 
 def _is_ok(payload: Mapping[str, Any]) -> bool:
     """`code: 200`. A body without a code is judged by what else it holds."""
-    return payload.get("code") in (None, 200, "200")
+    return payload.get("code") in (None, 200, "200", 201, 202)
 
 
 def _data(payload: JsonObject) -> JsonObject:
