@@ -103,9 +103,7 @@ class Claim:
             if job.state is S.SUBMITTING:
                 job = self._doubt(job)
         free = job.state in _NEVER_COST_WHEN_UNBILLED and not job.billed
-        if (inherited and not free) or (self.options.collect_only and job.state in OPEN_STATES):
-            return self._by_state(job, take)
-        return None
+        return self._by_state(job, take) if inherited and not free else None
 
     def _considered(self, take: Take | None) -> Job | None:
         """The latest take's own job where it is this request and not over without a video; else whoever bought this

@@ -1,0 +1,1 @@
+"""The ledger: what it promises about money, on both databases, with real processes."""
