@@ -22,7 +22,7 @@ from wan_pipeline.simulator.books import NewFetch
 from wan_pipeline.simulator.media import Examined, examine
 from wan_pipeline.simulator.orders import Input, InputLimits, RefusalError, without_query
 
-_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_TIMEOUT = httpx.Timeout(20.0, connect=10.0)
 _WHOLE_FETCH_S = 120.0
 _MAX_REDIRECTS = 5
 _REMEMBERED = 2_000

@@ -90,7 +90,7 @@ class Service:
         job = self.books.accept(post_id, new, fetched, self.config.job_latency_s, limit)
         if isinstance(job, Full):
             raise _busy(job)
-        if not job.fails:
+        if not job.fails and self.config.render == "each":  # a shared one is quick enough when it is first downloaded
             self.rendering(job)
         return job
 

@@ -8,6 +8,7 @@ import wave
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SOURCE = "http://bucket.test"
 KEY = {"Authorization": "Bearer key-1"}
 
 
+@cache
 def picture(width: int = 640, height: int = 360, kind: str = "JPEG", mode: str = "RGB", color: Any = None) -> bytes:
     buffer = io.BytesIO()
     if color is None:
@@ -38,6 +40,7 @@ def picture(width: int = 640, height: int = 360, kind: str = "JPEG", mode: str =
     return buffer.getvalue()
 
 
+@cache
 def clip(seconds: float = 2, width: int = 320, height: int = 240, kind: str = "mp4") -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=kind) as container:
@@ -51,6 +54,7 @@ def clip(seconds: float = 2, width: int = 320, height: int = 240, kind: str = "m
     return buffer.getvalue()
 
 
+@cache
 def sound(seconds: float = 3, kind: str = "wav") -> bytes:
     samples = (np.sin(np.arange(round(seconds * 16000)) / 20) * 12000).astype(np.int16)
     buffer = io.BytesIO()
@@ -62,7 +66,7 @@ def sound(seconds: float = 3, kind: str = "wav") -> bytes:
             file.writeframes(samples.tobytes())
         return buffer.getvalue()
     with av.open(buffer, "w", format=kind) as container:
-        stream = container.add_stream("libmp3lame" if kind == "mp3" else "libvorbis", rate=16000, layout="mono")
+        stream = container.add_stream("libmp3lame" if kind == "mp3" else "aac", rate=16000, layout="mono")
         frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32) / 32768, format="fltp", layout="mono")
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
