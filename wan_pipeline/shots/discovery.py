@@ -17,9 +17,9 @@ from typing import Any
 from wan_pipeline.bucket import Bucket, BucketObject
 from wan_pipeline.problems import Problem
 from wan_pipeline.providers.base import CommonSettings, Role, Slot
-from wan_pipeline.shots.inbox import DEFAULTS_STEM, Inbox, is_taken_image, read_inbox
+from wan_pipeline.shots.inbox import DEFAULTS_STEM, Inbox, read_inbox
 from wan_pipeline.shots.inheritance import Merged
-from wan_pipeline.shots.keys import INBOX, distinct_key, encoded_key, key_fault
+from wan_pipeline.shots.keys import INBOX, distinct_key, encoded_key, is_taken_image, key_fault
 from wan_pipeline.shots.resolution import OWN_IMAGE, FindModel, Resolution, Resolver
 from wan_pipeline.shots.settling import settled
 from wan_pipeline.shots.shot import Shot
@@ -181,6 +181,7 @@ class _Maker:
             version=self._version(own, source.entry),
             last_modified=max(self._objects[key].modified_at for key in sources),
             sources=tuple(sources),
+            own_inputs=tuple(key for key in sources if key in own and key not in source.yamls),
             campaign=resolution.campaign,
             not_before=resolution.not_before,
             problems=problems,

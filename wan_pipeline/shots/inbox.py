@@ -12,11 +12,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from wan_pipeline.bucket import Bucket, BucketObject
-from wan_pipeline.shots.keys import INBOX
+from wan_pipeline.shots.keys import INBOX, is_image
 
-IMAGE_ENDINGS = frozenset({"png", "jpg", "jpeg", "bmp", "webp"})
-# Images that no model's document takes. They are shown as shots with that reason: somebody waits for their videos.
-OTHER_IMAGE_ENDINGS = frozenset({"gif", "tif", "tiff", "heic", "heif", "avif", "jfif", "svg"})
 YAML_ENDINGS = frozenset({"yaml", "yml"})
 DEFAULTS_STEM = "_defaults"
 _SUGGESTIONS_PER_LISTING = 50  # comparing names is slow, and a folder may hold very many
@@ -55,14 +52,9 @@ def read_inbox(bucket: Bucket) -> Inbox:
                 inbox.defaults.setdefault(folder, []).append(key)
             else:
                 inbox.yamls.setdefault(stem, []).append(key)
-        elif ending in IMAGE_ENDINGS or ending in OTHER_IMAGE_ENDINGS:
+        elif is_image(key):
             inbox.images.setdefault(stem, []).append(key)
     return inbox
-
-
-def is_taken_image(key: str) -> bool:
-    """Whether its ending is one of those that models take."""
-    return key.rpartition(".")[2].lower() in IMAGE_ENDINGS
 
 
 class Names:

@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 
 INBOX = "inbox/"
+IMAGE_ENDINGS = frozenset({"png", "jpg", "jpeg", "bmp", "webp"})
+# Images that no model's document takes. They are shown as shots with that reason: somebody waits for their videos.
+OTHER_IMAGE_ENDINGS = frozenset({"gif", "tif", "tiff", "heic", "heif", "avif", "jfif", "svg"})
 MAX_KEY_CHARS = 200
 _MAX_PART_BYTES = 255  # what a folder's file system takes
 _SHOWN_CHARS = 180
@@ -69,6 +72,17 @@ def encoded_key(key: str) -> str:
 def distinct_key(shown: str, key: str) -> str:
     """`shown`, told apart from an equal one by a mark that is computed from `key`."""
     return f"{shown}~{hashlib.sha256(_bytes(key)).hexdigest()[:12]}"
+
+
+def is_image(key: str) -> bool:
+    """Whether its ending is that of an image, taken by any model or not."""
+    ending = key.rpartition(".")[2].lower()
+    return ending in IMAGE_ENDINGS or ending in OTHER_IMAGE_ENDINGS
+
+
+def is_taken_image(key: str) -> bool:
+    """Whether its ending is one of those that models take."""
+    return key.rpartition(".")[2].lower() in IMAGE_ENDINGS
 
 
 @dataclass(frozen=True, slots=True)

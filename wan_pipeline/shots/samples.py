@@ -64,12 +64,14 @@ shots:
 def write_samples(bucket: Bucket) -> list[str]:
     """Writes the sample inbox and gives its keys; where `inbox/` holds anything at all, writes nothing and gives none.
 
-    An image comes after the yaml that speaks for it, and the `_defaults.yaml` that make images ready come last: a listing
-    taken half way finds no shot that is ready but different from what it will be. Raises BucketError.
+    Every yaml comes before the first image: a listing taken half way finds no shot that is ready but different from what it
+    will be. Raises BucketError.
     """
     if next(iter(bucket.list(INBOX)), None) is not None:
         return []
     yamls = {
+        "_defaults.yaml": _DEFAULTS,
+        "spring/_defaults.yaml": _SPRING,
         "waterfall.yaml": _WATERFALL,
         "skyline.yaml": _SKYLINE,
         "desert.yaml": _DESERT,
@@ -88,11 +90,8 @@ def write_samples(bucket: Bucket) -> list[str]:
         "frames/dancer.mp4": (art.dancer_clip, _MP4),
         "spring/balloon.png": (art.balloon, _PNG),
     }
-    defaults = {"spring/_defaults.yaml": _SPRING, "_defaults.yaml": _DEFAULTS}
     for name, text in yamls.items():
         bucket.write(INBOX + name, text.encode(), _YAML)
     for name, (draw, content_type) in media.items():
         bucket.write(INBOX + name, draw(), content_type)
-    for name, text in defaults.items():
-        bucket.write(INBOX + name, text.encode(), _YAML)
-    return sorted(INBOX + name for name in (*yamls, *media, *defaults))
+    return sorted(INBOX + name for name in (*yamls, *media))

@@ -17,7 +17,8 @@ class Shot:
     A shot with problems is shown with them and costs nothing. `order` is there exactly where there are none: the
     settings, inputs by role and model were checked against the model's document (not the files' contents: inspection
     does that). `sources` are all bucket keys the shot depends on: its yaml, its inputs, every `_defaults.yaml` above.
-    `own_settings` are those written in its own yaml (with the `shots:` entry merged in), as canonical JSON text.
+    `own_settings` are those written in its own yaml (with the `shots:` entry merged in), as canonical JSON text, and
+    `own_inputs` the bucket keys of the inputs that its yaml names or that lie beside it: what it does not inherit.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Shot:
     version: str  # changes when the shot's own yaml or one of its inputs changes in the listing (not _defaults.yaml)
     last_modified: datetime  # of the newest of its sources, _defaults.yaml included
     sources: tuple[str, ...]
+    own_inputs: tuple[str, ...] = ()
     campaign: str | None = None
     not_before: datetime | None = None
     problems: tuple[Problem, ...] = field(default=())

@@ -17,14 +17,12 @@ from pydantic_core import PydanticCustomError
 
 from wan_pipeline.problems import Problem
 from wan_pipeline.providers.base import CommonSettings, Role
-from wan_pipeline.shots.keys import PathFault, input_key
+from wan_pipeline.shots.keys import PathFault, input_key, is_image
 from wan_pipeline.shots.wording import NO_ENTRY, explained, unknown_setting
 from wan_pipeline.shots.yaml_reading import Document, Flaw, Path, UnreadableYamlError, read_yaml
 
-_TIME_AS_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?( ?([Zz]|[-+]\d\d(:?\d\d)?))?")
-_IMAGE_NAME = re.compile(
-    r"""[^\s,\[\]{}"':#][^,\[\]{}"':#\n\r]*?\.(?:png|jpe?g|bmp|webp|gif|tiff?|hei[cf]|avif|jfif|svg)\b""", re.I
-)
+_TIME_AS_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?( ?([Zz]|[-+]\d\d(:?\d\d)?))?")
+_BETWEEN_PATHS = re.compile(r"""[,:#\[\]{}"'\n\r]""")
 
 
 def _time(value: object) -> object:
@@ -149,7 +147,8 @@ def parse_sidecar(file: str, data: bytes) -> Sidecar:
 
 def broken_sidecar(file: str, flaw: Flaw, data: bytes = b"") -> Sidecar:
     """A file of which nothing is known but that flaw, and the images that it seems to name."""
-    found = (input_key(file, name) for name in _IMAGE_NAME.findall(data.decode("utf-8", "replace")))
+    pieces = (piece.strip().removeprefix("- ") for piece in _BETWEEN_PATHS.split(data.decode("utf-8", "replace")))
+    found = (input_key(file, piece) for piece in pieces if is_image(piece))
     mentions = frozenset(key for key in found if isinstance(key, str))
     return Sidecar(file, Level(file, ""), None, (_as_problem(file, flaw),), mentions)
 

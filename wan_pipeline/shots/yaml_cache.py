@@ -19,7 +19,7 @@ _READERS = 16  # a read from S3 is mostly waiting
 class YamlCache:
     """Parsed yamls by key and etag. Whoever lists the same bucket again and again keeps one and hands it in each time.
 
-    It holds what the latest listing had and forgets the rest. One listing at a time.
+    It holds what the latest listing had and forgets the rest; where two overlap, one of them reads again next time.
     """
 
     def __init__(self) -> None:

@@ -135,9 +135,8 @@ class _Builder:
                 path, line, event.tag, "a tag stands here, and tags are not taken", "Write the bare value"
             )
         if len(path) > _MAX_DEPTH:
-            raise _unreadable(
-                path[:1], line, "", "the values are nested too deeply", "No setting is nested that deeply"
-            )
+            top = path[:1] if isinstance(path[0], str) else ()
+            raise _unreadable(top, line, "", "the values are nested too deeply", "No setting is nested that deeply")
         self._made.lines.setdefault(path, line)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, path)

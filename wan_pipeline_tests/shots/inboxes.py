@@ -36,7 +36,9 @@ class ListedBucket:
     """Objects in memory, given by their keys below `inbox/`: keys that no file system takes, and very many of them."""
 
     def __init__(self, files: Files) -> None:
-        self.contents = {f"inbox/{key}": text.encode() if isinstance(text, str) else text for key, text in files.items()}
+        self.contents = {
+            f"inbox/{key}": text.encode() if isinstance(text, str) else text for key, text in files.items()
+        }
         self.etags = {key: str(hash(content)) for key, content in self.contents.items()}
         self.modified_at = dict.fromkeys(self.contents, NOON)
         self.reads = 0
