@@ -231,9 +231,11 @@ class FolderBucket:
                 if not real.is_relative_to(root) or real.is_relative_to(root / TEMPORARY_FOLDER):
                     return None
                 info = real.stat()
-        except (*_MISSING, RuntimeError):  # RuntimeError: links in a circle
+        except _MISSING:
             return None
         except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):  # links in a circle; a name no file can have
+                return None
             raise self._error(error, "cannot be looked at", key) from error
         if not stat.S_ISREG(info.st_mode):
             return None

@@ -99,16 +99,13 @@ def ceph_rgw() -> Iterator[S3Server]:
         stack.enter_context(_daemon(folder, "osd", ["ceph-osd", "-f", "-i", osd, "-c", str(conf)]))
         gateway = stack.enter_context(_daemon(folder, "rgw", ["radosgw", "-f", "-n", "client.rgw", "-c", str(conf)]))
         _wait_for(f"http://127.0.0.1:{port}/", gateway, folder / "rgw.out")
-        new_user = (
-            "user",
-            "create",
-            "--uid=test",
-            "--display-name=test",
-            "--access-key=testkey",
-            "--secret-key=testsecret",
-        )
-        _run("radosgw-admin", "-c", str(conf), *new_user)
-        yield S3Server(f"http://127.0.0.1:{port}", "testkey", "testsecret", strict=True)
+        for name in ("test", "guest"):
+            keys_of = (f"--access-key={name}key", f"--secret-key={name}secret")
+            _run(
+                "radosgw-admin", "-c", str(conf), "user", "create", f"--uid={name}", f"--display-name={name}", *keys_of
+            )
+        guest = ("guestkey", "guestsecret")
+        yield S3Server(f"http://127.0.0.1:{port}", "testkey", "testsecret", strict=True, guest=guest)
 
 
 def _run(*command: str, given: str | None = None) -> str:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 REGION = "us-east-1"
@@ -14,12 +15,16 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class S3Server:
-    """An S3 server on loopback. `strict`: it checks signatures, expiry and rights as a real one does (moto does not)."""
+    """An S3 server on loopback. `strict`: it checks signatures, expiry and rights as a real one does (moto does not).
+
+    `guest` are the keys of another user, who has no right to anything, where the server has one.
+    """
 
     endpoint_url: str
     access_key: str
     secret_key: str
     strict: bool
+    guest: tuple[str, str] | None = None
 
     def environment(self) -> dict[str, str]:
         """The AWS variables with which the project's code finds it."""
@@ -31,6 +36,7 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    @cache  # noqa: B019  a server lives as long as its session
     def client(self) -> Any:
         """boto3's client: how tests look behind the project's back."""
         import boto3
