@@ -139,6 +139,10 @@ def test_the_environment_is_made_once_and_again_when_its_lock_changed(checkout: 
     (checkout / LOCKS[0]).write_text("a==2\n")
     status, calls, _ = _set_up(checkout)
     assert (status, len(calls)) == (0, 2)  # into the same .venv
+    (checkout / "pyproject.toml").write_text("b\n")
+    status, calls, _ = _set_up(checkout)
+    assert status == 0
+    assert ["--editable" in call for call in calls] == [True]  # perhaps another entry point; the packages stand
     assert _set_up(checkout) == (0, [], "")
 
 
@@ -147,6 +151,12 @@ def test_the_runtime_needs_nothing_where_development_is_installed_but_not_the_ot
     assert len(_set_up(checkout, LOCKS[1])[1]) == 2
     assert _set_up(checkout, LOCKS[0]) == (0, [], "")
     assert _set_up(checkout, LOCKS[1]) == (0, [], "")
+    (checkout / "pyproject.toml").write_text("b\n")
+    assert len(_set_up(checkout, LOCKS[0])[1]) == 1
+    assert _set_up(checkout, LOCKS[1]) == (0, [], "")
+    (checkout / LOCKS[0]).write_text("a==2\n")  # and perhaps not what the development lock wants
+    assert len(_set_up(checkout, LOCKS[0])[1]) == 2
+    assert len(_set_up(checkout, LOCKS[1])[1]) == 2
 
 
 def test_an_interrupted_install_is_started_afresh(checkout: Path) -> None:
