@@ -131,6 +131,17 @@ def test_a_server_killed_with_a_job_in_flight_and_started_again_has_the_video(tm
         assert httpx.get(f"{url}/simulator/books").json()["total_usd"] == "0.1"
 
 
+def test_it_imports_nothing_of_the_project_and_nothing_heavy_before_it_is_needed():
+    script = """
+import sys, wan_pipeline.simulator.app, wan_pipeline.simulator.server
+ours = [name for name in sys.modules if name.startswith("wan_pipeline.")]
+print([name for name in ours if not name.startswith("wan_pipeline.simulator")])
+print([name for name in ("av", "numpy", "PIL", "uvicorn", "dagster", "sqlalchemy") if name in sys.modules])
+"""
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.split("\n") == ["[]", "[]", ""]
+
+
 def test_a_port_that_is_taken_is_an_error_at_once(tmp_path: Path):
     with served(tmp_path / "a") as (url, _):
         port = url.rpartition(":")[2]

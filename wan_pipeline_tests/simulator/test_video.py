@@ -169,6 +169,17 @@ def test_shared_rendering_serves_one_file_for_each_size_length_and_sound(tmp_pat
     assert len(list((tmp_path / "shared").glob("*.mp4"))) == 2
 
 
+def test_threads_with_event_loops_of_their_own_share_one_simulator(world: World):
+    def make(number: int) -> int:
+        answer = world.wavespeed(duration=2 + number % 2, enable_audio=False)
+        world.clock.now += 10
+        return probe(world.http.get(result_url(world, answer)).content)["frames"]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(make, range(4))) == [48, 72, 48, 72]
+    assert len(world.books.jobs()) == 4
+
+
 def test_a_url_is_as_configured_or_names_the_host_that_was_asked(tmp_path: Path):
     assert result_url(World(tmp_path / "a"), World(tmp_path / "a").wavespeed()).startswith("http://sim.test/files/")
     world = World(tmp_path / "b", base_url="https://cdn.test/x/")
