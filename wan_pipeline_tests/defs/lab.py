@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.partitions import SHOTS, add_shots
 from wan_pipeline.defs.resources import Installation, SettingsResource, SimulatorResource
+from wan_pipeline.defs.sensors import bucket_sensor
 from wan_pipeline.money import Money
 from wan_pipeline.simulator.books import Books
 from wan_pipeline.spend.ledger import Ledger
@@ -81,6 +83,12 @@ class Lab:
             raise_on_error=False,
         )
 
+    def tick(self, cursor: str | None = None) -> dg.SensorResult:
+        """One tick of the bucket sensor, as Dagster's daemon would have it evaluated."""
+        resources = {"installation": self.installation}
+        with dg.build_sensor_context(self.instance, cursor, resources=resources) as context:
+            return cast(dg.SensorResult, bucket_sensor(context))
+
     def materialized(self, asset: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))
 
@@ -115,12 +123,12 @@ class Lab:
 
     # --- money ---
 
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.installation.load_settings().ledger_url)
+
     def jobs(self) -> list[Job]:
-        ledger = Ledger.open(self.installation.load_settings().ledger_url)
-        try:
+        with self.ledger() as ledger:
             return ledger.jobs()
-        finally:
-            ledger.close()
 
     def billed(self) -> Money:
         return Money.total(job.billed for job in self.jobs() if job.billed is not None)
@@ -128,3 +136,8 @@ class Lab:
     def charged(self) -> Money:
         """What the simulator says it has charged."""
         return Money(Books(self.home / "simulator").total_nanos())
+
+
+def asked_for(requests: Sequence[dg.RunRequest] | None) -> list[tuple[str, str]]:
+    """First and last shot of each requested run."""
+    return [(request.tags[RANGE[0]], request.tags[RANGE[1]]) for request in requests or ()]

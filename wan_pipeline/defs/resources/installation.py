@@ -186,6 +186,12 @@ def missing_key(variable: str, title: str) -> str:
 
 def _open_bucket(settings: Settings) -> Bucket:
     bucket = open_bucket(settings.bucket_url, settings.public_base_url)
+    if isinstance(bucket, FolderBucket):
+        folder = Path(bucket.url)
+        # A folder that is not there lists as empty; where a disk is not mounted, that would read as "nothing to do".
+        # In demo mode it is made with the first file.
+        if not folder.is_dir() and (settings.mode == "live" or folder.exists()):
+            raise ConfigurationError(f"WAN_BUCKET_URL: {folder} is no folder: create it, mount it, or correct the path")
     if settings.mode == "demo" and isinstance(bucket, FolderBucket):
         from wan_pipeline.defs.resources.simulated import BUCKET_BASE_URL
 

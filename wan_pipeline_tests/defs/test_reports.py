@@ -1,0 +1,48 @@
+"""The daily report in the catalog says what the ledger and the simulator's books say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from wan_pipeline.money import Money
+from wan_pipeline_tests.defs.lab import Lab
+
+
+def test_todays_report_holds_what_was_bought_and_its_files_are_in_the_bucket(lab: Lab) -> None:
+    lab.put_shots(["a", "b"])
+    assert lab.run(["a", "b"]).success
+    job = lab.jobs()[0]
+    assert job.submitted_at is not None
+    day = job.submitted_at.astimezone(UTC).strftime("%Y-%m-%d")
+
+    result = lab.defs.resolve_job_def("daily_report").execute_in_process(instance=lab.instance, partition_key=day)
+
+    assert result.success
+    shown = {name: entry.value for name, entry in lab.materialization("cost_reports", day).metadata.items()}
+    assert shown["simulated_jobs"] == 2
+    assert Money.usd(str(shown["simulated_billed_usd"])) == lab.charged() == lab.billed()
+    assert "wan-2.6-i2v-flash" in str(shown["table"])
+    assert "█" * 30 + " 0.10" in str(shown["chart"])
+    for ending in ("csv", "parquet", "png", "md"):
+        file = lab.bucket / f"reports/{day[:4]}/{day[5:7]}/{day}.{ending}"
+        assert file.stat().st_size > 0
+        assert shown[f"file_{ending}"] == file.as_uri()
+
+
+def test_a_day_without_jobs_has_a_report_too_and_a_range_of_days_one_each(lab: Lab) -> None:
+    days = ["2026-01-01", "2026-01-02", "2026-01-03"]
+
+    result = lab.defs.resolve_job_def("daily_report").execute_in_process(
+        instance=lab.instance,
+        tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]},
+    )
+
+    assert result.success
+    assert lab.materialized("cost_reports") == set(days)
+    assert "No job was submitted" in str(lab.materialization("cost_reports", days[1]).metadata["table"].value)
+
+
+def test_today_is_a_partition() -> None:
+    from wan_pipeline.defs.partitions import day_partitions
+
+    assert day_partitions.get_partition_keys()[-1] == datetime.now(UTC).strftime("%Y-%m-%d")
