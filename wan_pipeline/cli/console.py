@@ -1,0 +1,103 @@
+"""Output: tables and JSON on stdout, everything about the way there on stderr.
+
+On a terminal tables have its width; elsewhere they have the width they need, so that a line is a row for grep.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import IO, TYPE_CHECKING, Any
+
+from wan_pipeline.money import Money
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 400
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A rich console on stdout, or on `file`."""
+    from rich.console import Console
+
+    stream = sys.stdout if file is None else file
+    if stream.isatty():
+        return Console(file=stream, highlight=False)
+    return Console(file=stream, highlight=False, width=_WIDE, no_color=True)
+
+
+def say(text: str) -> None:
+    """One line to the person, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def print_json(value: Any) -> None:
+    """Data for a program, alone on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column; numbers stand on the right."""
+
+    title: str
+    right: bool = False
+
+
+def print_table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None
+) -> None:
+    """The rows on stdout, a line of totals under them where given."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_footer=False, pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=column.right,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    if total is not None:
+        table.add_section()
+        table.add_row(*(Text(cell, style="bold") for cell in total))
+    target = console()
+    if target.is_terminal:
+        target.print(table)
+        return
+    with target.capture() as captured:
+        target.print(table)
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    sys.stdout.write("\n".join(line for line in lines if line) + "\n")
+
+
+def usd(amount: Money | None) -> str:
+    """For JSON and for eyes that must see every digit: a plain decimal; empty where nobody knows."""
+    return "" if amount is None else str(amount)
+
+
+def json_usd(amount: Money | None) -> str | None:
+    """For JSON: a decimal string; null where nobody knows."""
+    return None if amount is None else str(amount)
+
+
+def json_time(moment: datetime | None) -> str | None:
+    """ISO 8601, UTC."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def seconds(value: float | None) -> str:
+    """`2`, `5.04`; empty for none."""
+    if value is None:
+        return ""
+    return f"{Decimal(str(value)).quantize(Decimal('0.01'), rounding=ROUND_HALF_EVEN):f}".rstrip("0").rstrip(".")

@@ -1,0 +1,226 @@
+"""`wan-pipeline doctor`: is everything there, and what to do where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from wan_pipeline.cli.console import console, print_json
+from wan_pipeline.cli.exits import ALL_MADE, WRONG_USE
+from wan_pipeline.cli.options import example, json_option
+from wan_pipeline.problems import ConfigurationError
+from wan_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from wan_pipeline.spend.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`ok`, `note` (works, but know this) or `problem`; the remedy is in the detail's words or on its own."""
+
+    check: str
+    status: str
+    detail: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        return {"check": self.check, "status": self.status, "detail": self.detail, "remedy": self.remedy}
+
+
+@click.command(epilog=example("wan-pipeline doctor", "WAN_MODE=live wan-pipeline doctor --json"))
+@json_option
+def command(as_json: bool) -> int:
+    """Check settings, bucket, ledger, keys and budgets. Buys nothing; keys are never shown. Exit status 2 on a problem."""
+    findings = list(_findings())
+    if as_json:
+        print_json([finding.as_json() for finding in findings])
+    else:
+        _print(findings)
+    return WRONG_USE if any(finding.status == "problem" for finding in findings) else ALL_MADE
+
+
+def _findings() -> Iterator[Finding]:
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        yield Finding("settings", "problem", str(error), "correct the variable; docs/operating.md lists them all")
+        return
+    what = "simulated providers, nothing is bought" if settings.mode == "demo" else "real providers: runs spend money"
+    yield Finding("settings", "ok", f"WAN_MODE={settings.mode} ({what}); WAN_HOME={settings.home.absolute()}")
+    for check in (_bucket, _inputs, _keys, _models, _ledger, _dagster, _simulator):
+        yield from _guarded(check, settings)
+
+
+def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    """One check's own failure is a finding like others: doctor goes on."""
+    name = check.__name__.strip("_")
+    try:
+        yield from check(settings)
+    except ConfigurationError as error:
+        yield Finding(name, "problem", str(error))
+    except Exception as error:  # noqa: BLE001 - told as what it is; the other checks are wanted too
+        yield Finding(name, "problem", f"{type(error).__name__}: {error}")
+
+
+def _bucket(settings: Settings) -> Iterator[Finding]:
+    from wan_pipeline.bucket import BucketError
+    from wan_pipeline.cli.opened import prepare_home, settings_bucket
+
+    prepare_home(settings)
+    try:
+        bucket = settings_bucket(settings)
+        bucket.check()
+        some = next(iter(bucket.list("inbox/")), None)
+    except BucketError as error:
+        yield Finding("bucket", "problem", f"WAN_BUCKET_URL: {error}")
+        return
+    yield Finding("bucket", "ok", f"{bucket.url} can be read and written")
+    if some is None:
+        yield Finding("inbox", "note", "inbox/ is empty", "put images there; `wan-pipeline demo` writes samples")
+
+
+def _inputs(settings: Settings) -> Iterator[Finding]:
+    from wan_pipeline.cli.opened import settings_bucket
+
+    if settings.mode == "demo":
+        yield Finding("inputs", "ok", "the simulator in this process fetches them from the bucket")
+        return
+    bucket = settings_bucket(settings)
+    url = bucket.fetch_url("inbox/doctor", 60)
+    if url is None:
+        yield Finding(
+            "inputs",
+            "note",
+            "this bucket has no URL that providers can fetch from: AI/ML API gets inputs as data URIs, "
+            "for the others that is an error before anything is bought",
+            "set WAN_PUBLIC_BASE_URL, or use a bucket on S3",
+        )
+    elif settings.public_base_url is not None:
+        yield Finding("inputs", "ok", f"providers fetch them below {settings.public_base_url}")
+    else:
+        yield Finding("inputs", "ok", "providers fetch them by presigned URLs")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    if settings.mode == "demo":
+        yield Finding("keys", "ok", "not needed in demo mode")
+        return
+    from wan_pipeline.providers.connect import PROVIDERS
+
+    keys = {
+        "shortapi": settings.shortapi_key,
+        "aimlapi": settings.aimlapi_key,
+        "wavespeed": settings.wavespeed_api_key,
+    }
+    for name, info in PROVIDERS.items():
+        base_url = getattr(settings, f"{name}_base_url")
+        if keys.get(name):
+            yield Finding(f"key of {info.title}", "ok", f"{info.key_variable} is set; requests go to {base_url}")
+        elif any(keys.values()):
+            yield Finding(
+                f"key of {info.title}",
+                "note",
+                f"{info.key_variable} is not set",
+                "its models cannot be used until it is",
+            )
+        else:
+            yield Finding(
+                f"key of {info.title}", "problem", f"{info.key_variable} is not set", "set at least one provider's key"
+            )
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    from wan_pipeline.problems import ProblemsError
+    from wan_pipeline.providers.catalog import catalog, find_model
+
+    if settings.default_model is not None:
+        try:
+            find_model(settings.default_model)
+        except ProblemsError as error:
+            yield Finding("models", "problem", f"WAN_DEFAULT_MODEL: {error}")
+            return
+    default = settings.default_model or "none"
+    yield Finding("models", "ok", f"{', '.join(sorted(catalog()))}; for shots that name none: {default}")
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    from sqlalchemy import make_url
+
+    from wan_pipeline.cli.opened import open_ledger
+
+    with open_ledger(settings) as ledger:
+        ledger.check()
+        differences = ledger.verify()
+        shown = make_url(settings.ledger_url).render_as_string(hide_password=True)
+        yield Finding("ledger", "ok", f"{shown} can be reached, and has the tables of this version")
+        if differences:
+            words = "; ".join(str(difference) for difference in differences[:5])
+            yield Finding(
+                "books",
+                "problem",
+                f"{len(differences)} differences: {words}",
+                "restore a backup, or ask the maintainers",
+            )
+        else:
+            yield Finding("books", "ok", "every job agrees with its money entries")
+        yield from _budgets(settings, ledger)
+
+
+def _budgets(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
+    use = ledger.budget_use(simulated=settings.mode == "demo")
+    kind = "simulated USD" if settings.mode == "demo" else "USD"
+    for name, limit, period in (
+        ("WAN_DAILY_BUDGET_USD", settings.daily_budget, use.day),
+        ("WAN_MONTHLY_BUDGET_USD", settings.monthly_budget, use.month),
+    ):
+        left = limit - period.used
+        detail = (
+            f"{limit} {kind}: {period.billed} billed, {period.held} held, {left} left until {period.until:%Y-%m-%d} UTC"
+        )
+        full = left.nanos <= 0
+        remedy = "nothing more is bought until then: raise the variable, or wait" if full else ""
+        yield Finding(name, "note" if full else "ok", detail, remedy)
+    yield Finding("WAN_SHOT_BUDGET_USD", "ok", f"{settings.shot_budget} {kind} for each shot, all its takes together")
+
+
+def _dagster(settings: Settings) -> Iterator[Finding]:
+    import os
+
+    home = settings.dagster_home
+    there = "is there" if (home / "dagster.yaml").exists() else "will be made by the first run"
+    storage = "PostgreSQL by WAN_DAGSTER_STORAGE_URL" if os.environ.get("WAN_DAGSTER_STORAGE_URL") else "SQLite in it"
+    yield Finding("Dagster", "ok", f"its home {home} {there}; runs and events are stored in {storage}")
+    other = os.environ.get("DAGSTER_HOME")
+    if other and other != str(home):
+        yield Finding("DAGSTER_HOME", "note", f"is {other}; the commands of wan-pipeline use {home}", "unset it")
+
+
+def _simulator(settings: Settings) -> Iterator[Finding]:
+    if settings.mode != "demo":
+        return
+    from wan_pipeline.money import Money
+    from wan_pipeline.simulator.books import Books
+
+    folder = settings.home / "simulator"
+    if not (folder / "books.sqlite").exists():
+        yield Finding("simulator", "ok", "has been asked for nothing yet")
+        return
+    books = Books(folder)
+    yield Finding("simulator", "ok", f"its books: {len(books.jobs())} jobs, {Money(books.total_nanos())} simulated USD")
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.text import Text
+
+    out = console()
+    styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
+    for finding in findings:
+        line = Text(f"{finding.status:<8}", style=styles[finding.status])
+        line.append(f"{finding.check}: {finding.detail}", style="default")
+        out.print(line)
+        if finding.remedy:
+            out.print(Text(f"         → {finding.remedy}"))

@@ -1,0 +1,81 @@
+"""`wan-pipeline run`: list the bucket, make what is missing, wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from wan_pipeline.cli.console import print_json, say
+from wan_pipeline.cli.exits import WrongUseError
+from wan_pipeline.cli.options import example, json_option, shots_option
+
+if TYPE_CHECKING:
+    from wan_pipeline.cli.making import Made
+    from wan_pipeline.settings import Settings
+
+
+@click.command(
+    epilog=example(
+        "wan-pipeline run",
+        "wan-pipeline run --shot spring/cat --shot spring/dog",
+        "wan-pipeline run --new-take --shot spring/cat      buys this very request once more",
+    )
+)
+@shots_option("Only this shot, and also if an unbilled failure of it stands. May be repeated.")
+@click.option("--retry-failed", is_flag=True, help="Try again what has failed without being billed.")
+@click.option("--new-take", is_flag=True, help="Buy the shots named by --shot again, on purpose.")
+@click.option("--outdated", is_flag=True, help="Make anew the shots whose _defaults.yaml has changed since.")
+@json_option
+def command(shots: tuple[str, ...], retry_failed: bool, new_take: bool, outdated: bool, as_json: bool) -> int:
+    """Make the videos that are missing, and wait for them.
+
+    What is bought already is not bought again, and what is in flight is joined or collected. Exit status: 0 all made;
+    1 a shot failed, now or earlier; 2 wrong use or configuration; 130 stopped by Ctrl-C: what was in flight is
+    collected by the next run.
+    """
+    if new_take and not shots:
+        raise WrongUseError("--new-take buys again what is there: name the shots, --new-take --shot KEY")
+    from wan_pipeline.cli.making import Asked, make
+    from wan_pipeline.cli.opened import open_installation
+    from wan_pipeline.spend.records import ClaimOptions
+
+    with open_installation() as opened:
+        options = ClaimOptions(retry_failed=retry_failed, new_take=new_take, outdated=outdated)
+        made = make(opened, Asked(shots, options, opened.settings.settle_seconds))
+        return _tell(made, opened.settings, as_json=as_json)
+
+
+def _tell(made: Made, settings: Settings, *, as_json: bool) -> int:
+    from wan_pipeline.cli.results import exit_status, print_rows, totals
+    from wan_pipeline.generation.events import Verdict
+
+    status = made.stopped_by or exit_status(made.rows)
+    if as_json:
+        simulated = settings.mode == "demo"
+        shots = [row.as_json() for row in made.rows]
+        print_json({"simulated": simulated, "exit_status": status, "totals": totals(made.rows), "shots": shots})
+        return status
+    there = [row for row in made.rows if row.verdict is Verdict.REUSED and not row.reused_from]
+    shown = [row for row in made.rows if row not in there]
+    if shown:
+        print_rows(shown)
+    _summarise(made, len(there), settings)
+    return status
+
+
+def _summarise(made: Made, there: int, settings: Settings) -> None:
+    from wan_pipeline.cli.results import totals
+    from wan_pipeline.generation.events import Verdict
+
+    if not made.rows:
+        say(f"there are no shots: put images into inbox/ of {settings.bucket_url}")
+        return
+    total = totals(made.rows)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in total["verdicts"].items())
+    money = "simulated: nothing was bought" if settings.mode == "demo" else "live"
+    print(f"{counts}; billed in this run {total['billed_usd']} USD ({money})")
+    if there and there == len(made.rows):
+        print(f"Nothing to do: {there} videos are there already")
+    if any(row.verdict is Verdict.OUTDATED for row in made.rows):
+        print("Outdated: a _defaults.yaml has changed. `wan-pipeline run --outdated` makes those anew.")
