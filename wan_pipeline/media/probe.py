@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from wan_pipeline.media.info import ImageInfo, UnreadableMediaError
@@ -35,7 +37,7 @@ _FORMATS = (
 _NAMES = {"MPO": "jpeg", "DIB": "bmp"}
 _ORIENTATION_TAG = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})  # EXIF orientations by a quarter turn
-# What Pillow's readers raise for broken files; no RuntimeError, so that a bucket's errors pass through
+# What Pillow's readers raise for broken files, beside a plain RuntimeError
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -63,10 +65,8 @@ def probe_image(stream: BinaryIO, size_bytes: int, max_pixels: int = MAX_DECODED
     webp = _webp_header(head, size_bytes)
     if webp is not None and webp.width * webp.height > max_pixels:
         return webp  # Pillow refuses, or allocates its canvas, while it reads the header
-    try:
+    with _broken_as(f"it begins like {describe(head)}, but its header is broken"):
         image = _identify(stream, head)
-    except _BROKEN as error:
-        raise UnreadableMediaError(f"it begins like {describe(head)}, but its header is broken ({error})") from error
     if image is None:
         raise UnreadableMediaError(f"it is no image: it looks like {describe(head)}")
     with image:
@@ -104,23 +104,32 @@ def _identify(stream: BinaryIO, head: bytes) -> ImageFile | None:
 
 
 def _decode(image: ImageFile) -> None:
-    size = image.size
-    try:
+    width, height = image.size
+    with _broken_as(f"the {(image.format or 'image').upper()} of {width} x {height} px is truncated or damaged"):
         # A JPEG is decoded at an eighth of its size: all its data is read, so truncation shows, in a fraction of the time
-        image.draft("L", (max(size[0] // 8, 1), max(size[1] // 8, 1)))
+        image.draft("L", (max(width // 8, 1), max(height // 8, 1)))
         image.load()
-    except _BROKEN as error:
-        kind = (image.format or "image").upper()
-        raise UnreadableMediaError(
-            f"the {kind} of {size[0]} x {size[1]} px is truncated or damaged ({error})"
-        ) from error
 
 
 def _is_turned(image: ImageFile) -> bool:
+    from PIL.Image import Image
+
     try:
-        return image.getexif().get(_ORIENTATION_TAG) in _TURNED
+        # not the PNG reader's own method, which decodes the whole image first
+        return Image.getexif(image).get(_ORIENTATION_TAG) in _TURNED
     except _BROKEN:  # unreadable EXIF is no orientation, as browsers have it
         return False
+
+
+@contextmanager
+def _broken_as(words: str) -> Generator[None]:
+    """Pillow's errors as UnreadableMediaError; a bucket's error, which is some other RuntimeError, passes."""
+    try:
+        yield
+    except (*_BROKEN, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
+            raise
+        raise UnreadableMediaError(f"{words} ({error})") from error
 
 
 def _webp_header(head: bytes, size_bytes: int) -> ImageInfo | None:

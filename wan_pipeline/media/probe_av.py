@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,flv,wav,mp3,ogg,flac,aac,aiff,asf"
 _TAIL_S = 1.0  # how far before the end the check for truncation begins
 _MISSING_TAIL_S = 0.5  # a track may end this much before its header says; more is a truncated file
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 _MATROSKA_DOCTYPE = b"\x42\x82"
 
 
@@ -86,6 +88,7 @@ def open_container(stream_or_path: BinaryIO | str | Path) -> Generator[tuple[Inp
     stream.seek(0)
     if not head:
         raise UnreadableMediaError("the file is empty")
+    _require_whole_boxes(stream, head)
     try:
         # by the stream, never by a name; and no protocol, so that nothing in the file makes FFmpeg open another
         options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
@@ -106,6 +109,26 @@ def video_track(container: InputContainer) -> VideoStream | None:
         if not track.disposition & Disposition.attached_pic:
             return track
     return None
+
+
+def _require_whole_boxes(stream: BinaryIO, head: bytes) -> None:
+    """An MP4 or MOV is a row of boxes, each with its length: the last one must end where the file does, or earlier."""
+    if head[4:8] not in _FIRST_BOXES:
+        return
+    size_bytes = stream.seek(0, os.SEEK_END)
+    at = 0
+    while at + 8 <= size_bytes:
+        stream.seek(at)
+        box = stream.read(16)
+        length = int.from_bytes(box[:4], "big")
+        if length == 1:  # a long box: the length follows its name
+            length = int.from_bytes(box[8:16], "big")
+        if length < 8:  # 0: until the end; anything else is no box any more
+            break
+        at += length
+    stream.seek(0)
+    if at > size_bytes:
+        raise UnreadableMediaError(f"it is truncated: {size_bytes} bytes of at least {at} are there")
 
 
 def has_decoder(track: Any) -> bool:
