@@ -108,5 +108,7 @@ class Inspector:
 
 
 def _own_digest(shot: Shot, inputs: list[MediaInput]) -> str:
-    lines = [shot.own_settings, *(f"{item.slot} {item.sha256}" for item in inputs)]
+    """Of what is the shot's own: its yaml's settings (which name the roles) and the bytes of its own inputs. What it
+    inherits from a _defaults.yaml is not in it: a change there alone makes it outdated, and buys nothing by itself."""
+    lines = [shot.own_settings, *sorted(item.sha256 for item in inputs if item.key in shot.own_inputs)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

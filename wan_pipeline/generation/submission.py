@@ -27,7 +27,6 @@ from wan_pipeline.providers.base import (
     ProviderClient,
     Refused,
     Rejected,
-    Role,
     Slot,
     SubmitOutcome,
 )
@@ -37,7 +36,6 @@ FETCH_URL_LASTS_S = 24 * 3600  # a provider may fetch an input late, out of its 
 _NOT_SENT_WAITS_S = (1.0, 3.0, 9.0, 20.0)
 _REFUSED_WAIT_S = 5.0  # where a 429 does not say how long
 _REFUSED_WAIT_AT_MOST_S = 300.0
-_IMAGE_ROLES = frozenset({Role.FIRST_FRAME, Role.LAST_FRAME, Role.IMAGES})
 
 
 def delivery_problems(bucket: Bucket, model: Model, inputs: Sequence[MediaInput]) -> list[Problem]:
@@ -56,7 +54,7 @@ def delivery_problems(bucket: Bucket, model: Model, inputs: Sequence[MediaInput]
 
 
 def _as_data_uri(model: Model, slot: Slot) -> bool:
-    return model.accepts_data_uri and slot.role in _IMAGE_ROLES
+    return model.inputs[slot.role].accepts_data_uri
 
 
 def _reference(bucket: Bucket, model: Model, item: MediaInput) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from wan_pipeline.spend.records import Job
 
 PATIENCE_S = 3 * 3600  # longer than the longest generation; afterwards the next run asks again
 _UNKNOWN_PATIENCE_S = 300  # how long a provider may say that it knows no such job
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Waiter:
             raise ValueError(f"job {job.id} has no provider job id to ask about")
         since = job.submitted_at or job.claimed_at
         unknown_since: datetime | None = None
-        asked = False
+        asked, noted = False, ""
         while True:
             waited_s = (datetime.now(UTC) - since).total_seconds()
             # A job taken over may have ended long ago: it is asked about at once.
@@ -58,6 +60,9 @@ class Waiter:
                     return outcome
                 case InProgress():
                     unknown_since = None
+                    if outcome.note and outcome.note != noted:
+                        noted = outcome.note
+                        _log.warning("%s, job %s: %s", job.shot, job.provider_job_id, noted)
                 case PollError(gone=True):
                     unknown_since = unknown_since or now
                     if (now - unknown_since).total_seconds() > _UNKNOWN_PATIENCE_S:

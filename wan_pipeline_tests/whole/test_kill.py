@@ -5,28 +5,36 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 from wan_pipeline.money import Money
 from wan_pipeline_tests.generation.house import png
 from wan_pipeline_tests.whole.installation import Installation, served_folder, simulator_server
 
-KILLS = int(os.environ.get("WAN_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("TEST_KILLS", "20"))
 SHOTS_A_ROUND = 4
 
 
+def received(folder: Path) -> int:
+    """How many submissions the simulator has received, a moment after it did."""
+    with closing(sqlite3.connect(f"file:{folder / 'books.sqlite'}?mode=ro", uri=True)) as books:
+        return books.execute("SELECT count(*) FROM posts").fetchone()[0]
+
+
 def test_killed_at_twenty_random_moments_no_request_is_charged_twice_and_every_charge_is_known(tmp_path: Path) -> None:
-    seed = int(os.environ.get("WAN_TEST_SEED", str(random.randrange(10**6))))
-    print(f"seed {seed} (WAN_TEST_SEED)")
+    seed = int(os.environ.get("TEST_SEED", str(random.randrange(10**6))))
+    print(f"seed {seed} (TEST_SEED)")
     chance = random.Random(seed)
     bucket = tmp_path / "bucket"
     (bucket / "inbox").mkdir(parents=True)
     (bucket / "inbox/_defaults.yaml").write_text("model: wavespeed/wan-2.6-i2v-flash\nprompt: It moves.\nduration: 2\n")
     house = Installation(tmp_path / "home", tmp_path / "simulator")
     with (
-        simulator_server(tmp_path / "simulator", "--latency", "0.8", "--render", "shared") as url,
+        simulator_server(tmp_path / "simulator", "--latency", "1.5", "--render", "shared") as url,
         served_folder(bucket) as public,
     ):
         house.live(url, str(bucket), public)
@@ -36,12 +44,12 @@ def test_killed_at_twenty_random_moments_no_request_is_charged_twice_and_every_c
                 index = number * SHOTS_A_ROUND + extra
                 picture = png(f"#{index:02x}40{255 - index:02x}")
                 (bucket / f"inbox/shot{index:03d}.png").write_bytes(picture)
-            posts = len(house.books.posts())
+            posts = received(tmp_path / "simulator")
             process = house.start("run")
-            # Half the kills fall on the way to the first request or right behind it, the others while videos are made.
-            while process.poll() is None and len(house.books.posts()) == posts:
+            # Half the kills fall at the first request or right behind it, the others while videos are made.
+            while process.poll() is None and received(tmp_path / "simulator") == posts:
                 time.sleep(0.002)
-            time.sleep(chance.choice([chance.uniform(0, 0.05), chance.uniform(0, 2.5)]))
+            time.sleep(chance.choice([chance.uniform(0, 0.05), chance.uniform(0, 2.0)]))
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 killed_in_time += 1
@@ -49,11 +57,12 @@ def test_killed_at_twenty_random_moments_no_request_is_charged_twice_and_every_c
         last = house.run("run", "--json")
         jobs = house.jobs()
         charges = house.books.charges()
-        posts = house.books.posts()
+        posts = received(tmp_path / "simulator")
     print(f"{killed_in_time} of {KILLS} killed while it ran; exit of the last run {last.returncode}")
     assert killed_in_time >= KILLS * 0.6, "most of the runs were over before they were killed"
     assert all(count == 1 for count in Counter(charge.job_id for charge in charges).values())
-    assert len(posts) == len(jobs), "one request for each job, and none that the ledger does not know"
+    assert len(jobs) == KILLS * SHOTS_A_ROUND, "one job for each shot, however often it was interrupted"
+    assert posts <= len(jobs), "a request was sent twice"
     states = Counter(job["state"] for job in jobs)
     assert set(states) <= {"stored", "ambiguous"}, states
     assert states["stored"] + states["ambiguous"] == KILLS * SHOTS_A_ROUND
