@@ -31,12 +31,13 @@ def postgres_ledger(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 def empty_postgres(url: str) -> None:
-    """Truncates, past the triggers that keep everybody else from it."""
+    """Deletes, past the triggers that keep everybody else from it. (TRUNCATE takes ten times as long: new files.)"""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
         connection.execute(sa.text("SET LOCAL search_path TO wan_ledger"))
-        connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"))
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
