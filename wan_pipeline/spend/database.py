@@ -44,12 +44,12 @@ _POSTGRES_TRANSIENT = frozenset(
         "40001",  # serialization_failure
         "40P01",  # deadlock_detected
         "55P03",  # lock_not_available (lock_timeout)
-        "23505",  # unique_violation: two wrote the same row at once; looked at again, it is there
         "57P01",  # admin_shutdown
         "57P02",  # crash_shutdown
         "57P03",  # cannot_connect_now: it is starting
     }
 )
+_UNIQUE_VIOLATION = "23505"  # two wrote the same row at once; looked at again, it is there: one more look is enough
 _SETTING = "WAN_LEDGER_URL"
 
 
@@ -103,13 +103,16 @@ class Database:
         self._after_fork()
         end = time.monotonic() + RETRY_FOR_S
         pause_s = _FIRST_PAUSE_S
+        collided = False
         while True:
             try:
                 with self.engine.connect().execution_options(wan_write=True) as connection, connection.begin():
                     return work(connection)
             except DBAPIError as error:
-                if not patiently or not is_transient(error) or time.monotonic() + pause_s > end:
+                collision = getattr(error.orig, "pgcode", None) == _UNIQUE_VIOLATION and not collided
+                if not patiently or not (collision or is_transient(error)) or time.monotonic() + pause_s > end:
                     raise
+                collided |= collision
             time.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
