@@ -18,7 +18,7 @@ from wan_pipeline.defs.failures import told_plainly
 from wan_pipeline.defs.metadata import failure
 from wan_pipeline.defs.partitions import MAX_SHOTS_PER_RUN, shot_partitions
 from wan_pipeline.defs.resources import Installation, OpenInstallation
-from wan_pipeline.defs.run_tags import claim_options
+from wan_pipeline.defs.run_tags import BILLED_USD, QUOTED_USD, claim_options
 from wan_pipeline.defs.shot_log import ShotLog
 from wan_pipeline.defs.take_up import remember_finished
 from wan_pipeline.generation import listeners
@@ -123,7 +123,9 @@ def shots_to_videos(context: dg.AssetExecutionContext, installation: Installatio
         finished, quoted = _work(opened, shots, stage, options, context.run_id, log)
         if stage is Stage.GENERATE:
             remember_finished(opened.ledger.index, finished, datetime.now(UTC), simulated=opened.simulated)
-    context.log.info(_summary(finished, quoted))
+    billed = Money.total(item.video.billed for item in finished if item.video and item.video.billed is not None)
+    context.instance.add_run_tags(context.run_id, {QUOTED_USD: str(quoted), BILLED_USD: str(billed)})
+    context.log.info(_summary(finished, quoted, billed))
     bad += [(item.shot.key, str(item.verdict), item.reason) for item in finished if item.verdict not in GOOD_VERDICTS]
     if bad:
         raise failure(bad, len(context.partition_keys))
@@ -163,9 +165,8 @@ def _work(
     return finished, quoted
 
 
-def _summary(finished: Sequence[Finished], quoted: Money) -> str:
+def _summary(finished: Sequence[Finished], quoted: Money, billed: Money) -> str:
     """One line for the run's log: `48 made, 1 reused, 1 failed; quoted at most 4.25 USD, billed 4.00 USD`."""
     counts = Counter(str(item.verdict) for item in finished)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "nothing to do"
-    billed = [item.video.billed for item in finished if item.video and item.video.billed is not None]
-    return f"{verdicts}; quoted at most {quoted} USD, billed {Money.total(billed)} USD"
+    return f"{verdicts}; quoted at most {quoted} USD, billed {billed} USD"

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from sqlalchemy.exc import IntegrityError
 
 # Dagster's names; a test compares them with those it uses.
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -40,8 +41,19 @@ def add_shots(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[str]:
     known = set(instance.get_dynamic_partitions(SHOTS))
     new = [key for key in dict.fromkeys(keys) if key not in known]
     for start in range(0, len(new), _KEYS_PER_INSERT):
-        instance.add_dynamic_partitions(SHOTS, new[start : start + _KEYS_PER_INSERT])
+        _add(instance, new[start : start + _KEYS_PER_INSERT])
     return new
+
+
+def _add(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
+    """Dagster looks which keys there are and inserts the others; somebody else may add one in between."""
+    for last in (False, True):
+        try:
+            instance.add_dynamic_partitions(SHOTS, keys)
+            return
+        except IntegrityError:
+            if last:
+                raise
 
 
 def contiguous_pieces(order: Sequence[str], wanted: Collection[str], max_size: int = MAX_SHOTS_PER_RUN) -> list[Piece]:

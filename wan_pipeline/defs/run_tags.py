@@ -17,6 +17,10 @@ RETRY_FAILED = "wan/retry_failed"
 OUTDATED = "wan/outdated"
 COLLECT_ONLY = "wan/collect_only"
 
+# What a run has come to: written at its end, so that the list of runs and a backfill's page show it.
+QUOTED_USD = "wan/quoted_usd"
+BILLED_USD = "wan/billed_usd"
+
 # Dagster's names; a test compares them with those it uses.
 PARENT_RUN_ID_TAG = "dagster/parent_run_id"
 PARENT_BACKFILL_ID_TAG = "dagster/parent_backfill_id"
@@ -42,7 +46,8 @@ def claim_options(tags: Mapping[str, str]) -> ClaimOptions:
     run's tags, and would buy again what `wan/new_take` has bought in the first execution; so there it does not count,
     whether a person or Dagster's run retries began it.
     """
-    problems = [_unknown_tag(name, value) for name, value in tags.items() if _is_ours(name) and name not in _KNOWN]
+    ours = {name: value for name, value in tags.items() if name.startswith("wan/") and name not in _WRITTEN}
+    problems = [_unknown_tag(name, value) for name, value in ours.items() if name not in _KNOWN]
     decided: dict[str, bool] = {}
     for name in _DECISIONS:
         value = tags.get(name, "false").strip().lower()
@@ -69,10 +74,7 @@ def claim_options(tags: Mapping[str, str]) -> ClaimOptions:
 
 
 _KNOWN = frozenset({ASKED_BY, *_DECISIONS})
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith("wan/")
+_WRITTEN = frozenset({QUOTED_USD, BILLED_USD})  # a re-execution brings those of its parent
 
 
 def _unknown_tag(name: str, value: str) -> Problem:

@@ -5,7 +5,7 @@ What belongs here: fetching and remembering. What does not: what a yaml means (s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
@@ -29,18 +29,26 @@ class YamlCache:
     def sidecars(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[str, Sidecar]:
         """What each of these yamls says, by key. Raises BucketError where the bucket cannot be read."""
         missing = [item for item in objects if (item.key, item.etag) not in self._known]
-        if len(missing) > 1:
-            with ThreadPoolExecutor(min(_READERS, len(missing)), thread_name_prefix="yaml") as pool:
-                read = list(pool.map(_read, repeat(bucket), missing))
-        else:
-            read = [_read(bucket, item) for item in missing]
-        self.reads += len(missing)
-        fresh = {
-            (item.key, item.etag): sidecar for item, sidecar in zip(missing, read, strict=True) if sidecar is not None
-        }
-        found = self._known | fresh
+        found = dict(self._known)
+        try:
+            for item, sidecar in _read_all(bucket, missing):
+                self.reads += 1
+                if sidecar is not None:
+                    found[(item.key, item.etag)] = sidecar
+        except BaseException:
+            self._known = found  # whoever is interrupted (a tick out of time) goes on from here
+            raise
         self._known = {at: found[at] for item in objects if (at := (item.key, item.etag)) in found}
         return {item.key: found.get((item.key, item.etag)) or _gone(item.key) for item in objects}
+
+
+def _read_all(bucket: Bucket, items: Sequence[BucketObject]) -> Iterator[tuple[BucketObject, Sidecar | None]]:
+    """Each with what it says, in their order, as they are read."""
+    if len(items) < 2:
+        yield from ((item, _read(bucket, item)) for item in items)
+        return
+    with ThreadPoolExecutor(min(_READERS, len(items)), thread_name_prefix="yaml") as pool:
+        yield from zip(items, pool.map(_read, repeat(bucket), items), strict=True)
 
 
 def _read(bucket: Bucket, item: BucketObject) -> Sidecar | None:

@@ -25,9 +25,10 @@ RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_e
 DEFAULTS = "model: wavespeed/wan-2.6-i2v-flash\nprompt: The leaves fall.\nduration: 2\n"
 
 
-def jpeg(shade: int, width: int = 320, height: int = 240) -> bytes:
+def jpeg(number: int, width: int = 320, height: int = 240) -> bytes:
+    """A picture of which the bytes are different for each number below 256: the same bytes are bought once."""
     data = io.BytesIO()
-    Image.new("RGB", (width, height), (shade % 256, 90, 60)).save(data, "JPEG")
+    Image.new("RGB", (width, height), (number % 16 * 16, number // 16 * 16, 60)).save(data, "JPEG")
     return data.getvalue()
 
 
@@ -65,7 +66,7 @@ class Lab:
         """An image for each shot, a `_defaults.yaml` for all, and a yaml for those with a prompt of their own."""
         self.put("inbox/_defaults.yaml", DEFAULTS)
         for number, key in enumerate(keys):
-            self.put(f"inbox/{key}.jpg", jpeg(16 * number))
+            self.put(f"inbox/{key}.jpg", jpeg(number))
         for key, prompt in (prompts or {}).items():
             self.put(f"inbox/{key}.yaml", f"prompt: '{prompt}'\n")
 

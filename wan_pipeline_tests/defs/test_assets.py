@@ -66,11 +66,15 @@ def test_quoting_buys_nothing(lab: Lab) -> None:
     lab.put_shots(KEYS)
 
     assert lab.run(KEYS, "quote_shots").success
-    assert lab.run(KEYS, assets="shot_quotes").success
+    result = lab.run(KEYS, assets="shot_quotes")
+    assert result.success
 
     assert lab.materialized("shot_quotes") == set(KEYS)
     assert lab.materialization("shot_quotes", "b").metadata["quoted_usd"].value == "0.05"
     assert lab.materialized("generated_videos") == set()
+    run = lab.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert (run.tags["wan/quoted_usd"], run.tags["wan/billed_usd"]) == ("0.20", "0.00")
     assert (lab.jobs(), lab.charged()) == ([], ZERO)
 
 

@@ -26,6 +26,7 @@ PARENT = {"dagster/parent_run_id": "0123"}
         ),
         pytest.param({"wan/new_take": "1"}, ClaimOptions(retry_failed=True, new_take=True), id="1 is yes"),
         pytest.param({"wan/new_take": "True"}, ClaimOptions(retry_failed=True, new_take=True), id="True is yes"),
+        pytest.param({"wan/quoted_usd": "1.00"}, ClaimOptions(retry_failed=True), id="what a parent run has written"),
         pytest.param({"wan/new_take": "false"}, ClaimOptions(retry_failed=True), id="false is no"),
         pytest.param({"wan/outdated": "true"}, ClaimOptions(retry_failed=True, outdated=True), id="outdated"),
         pytest.param(

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -45,6 +46,7 @@ DEMO_LIMITS = ProviderLimits(max_in_flight=20, submits_per_minute=600)
 
 # Parsed sidecar files by bucket. Sensors tick in the code server, a process that lives on: it parses each file once.
 _yaml_caches: dict[str, YamlCache] = {}
+_listing = Lock()  # a cache serves one listing at a time, and `run` drives several runs in threads
 
 
 class RunningBatch(Protocol):
@@ -72,8 +74,9 @@ class OpenInstallation:
 
     def discover(self, bucket: Bucket | None = None) -> list[Shot]:
         """Every shot in the bucket, those with mistakes included. `bucket`: to be read in place of the own one."""
-        cache = _yaml_caches.setdefault(self.bucket.url, YamlCache())
-        return discover(bucket or self.bucket, self.settings.default_model, cache)
+        with _listing:
+            cache = _yaml_caches.setdefault(self.bucket.url, YamlCache())
+            return discover(bucket or self.bucket, self.settings.default_model, cache)
 
     def start(self, shots: Sequence[Shot], stage: Stage, options: ClaimOptions, run_id: str | None) -> RunningBatch:
         """The engine over these shots, in a thread of its own; to be entered with `with`."""
