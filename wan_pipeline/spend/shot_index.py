@@ -103,7 +103,8 @@ class ShotIndex:
             },
             where=different,
         )
-        self._in_batches(upsert, rows)
+        # RETURNING makes SQLAlchemy send a thousand rows in one statement to PostgreSQL, instead of one each.
+        self._in_batches(upsert.returning(shot_index.c.key) if self._database.is_postgres else upsert, rows)
 
     def mark_taken_up(self, keys: Sequence[str], versions: Sequence[str], at: datetime) -> None:
         """These versions were asked for (or found made already); `at` is when."""
