@@ -124,9 +124,11 @@ def _is_turned(image: ImageFile) -> bool:
 @contextmanager
 def _broken_as(words: str) -> Generator[None]:
     """Pillow's errors as UnreadableMediaError; a bucket's error, which is some other RuntimeError, passes."""
+    from PIL.Image import DecompressionBombError
+
     try:
         yield
-    except (*_BROKEN, RuntimeError) as error:
+    except (*_BROKEN, RuntimeError, DecompressionBombError) as error:
         if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
             raise
         raise UnreadableMediaError(f"{words} ({error})") from error

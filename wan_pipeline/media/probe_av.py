@@ -94,7 +94,7 @@ def open_container(stream_or_path: BinaryIO | str | Path) -> Generator[tuple[Inp
         options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
         with av.open(stream, mode="r", options=options, metadata_errors="ignore") as container:
             yield container, head
-    except (FFmpegError, ValueError) as error:
+    except (FFmpegError, ValueError, OverflowError) as error:  # overflow: times that no clock can hold
         if isinstance(error, UnreadableMediaError):
             raise
         words = getattr(error, "strerror", None) or str(error)
