@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from wan_pipeline.money import Money
 
@@ -101,3 +103,14 @@ def seconds(value: float | None) -> str:
     if value is None:
         return ""
     return f"{Decimal(str(value)).quantize(Decimal('0.01'), rounding=ROUND_HALF_EVEN):f}".rstrip("0").rstrip(".")
+
+
+def short_uri(uri: str | None) -> str:
+    """A file's path relative to here where it is below, so that it can be read and opened; other URIs as they are."""
+    if uri is None or not uri.startswith("file://"):
+        return uri or ""
+    path = Path(unquote(urlsplit(uri).path))
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

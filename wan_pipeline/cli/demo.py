@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import Column, json_usd, print_json, print_table, say, seconds, usd
+from wan_pipeline.cli.console import Column, json_usd, print_json, print_table, say, seconds, short_uri, usd
 from wan_pipeline.cli.exits import FAILED, WrongUseError
 from wan_pipeline.cli.opened import open_installation
 from wan_pipeline.cli.options import example, json_option
@@ -57,7 +57,7 @@ def _tell(
     *,
     as_json: bool,
 ) -> int:
-    from wan_pipeline.cli.results import exit_status, short_uri
+    from wan_pipeline.cli.results import exit_status
     from wan_pipeline.money import ZERO, Money
     from wan_pipeline.simulator.books import Books
     from wan_pipeline.spend.records import JobState
@@ -77,7 +77,7 @@ def _tell(
         totals = {"ledger_usd": str(ledger_total), "books_usd": str(books_total), "agree": agree}
         print_json({"simulated": True, "bought": _bought(made), "videos": videos, "not_made": failed, "totals": totals})
         return status
-    _print(videos, made, short_uri)
+    _print(videos, made)
     _print_totals(ledger_total, books_total)
     bucket = short_uri(opened.bucket.uri("videos/")) if videos else ""
     print(f"\nThe videos, each with poster and manifest:  {bucket}")
@@ -108,7 +108,9 @@ def _bought(made: Made) -> int:
     return sum(1 for row in made.rows if row.verdict is Verdict.MADE)
 
 
-def _print(videos: list[dict[str, Any]], made: Made, short_uri: Any) -> None:
+def _print(videos: list[dict[str, Any]], made: Made) -> None:
+    from wan_pipeline.cli.results import print_reasons
+
     print_table(
         [
             Column("shot"),
@@ -127,22 +129,17 @@ def _print(videos: list[dict[str, Any]], made: Made, short_uri: Any) -> None:
                 seconds(video["duration_s"]),
                 video["resolution"],
                 {True: "yes", False: "no", None: ""}[video["has_audio"]],
-                usd_text(video["quoted_usd"]),
-                usd_text(video["billed_usd"]),
+                video["quoted_usd"] or "",
+                video["billed_usd"] or "",
                 short_uri(video["video_uri"]),
             )
             for video in videos
         ],
     )
+    print_reasons(made.rows)
     bad = [row for row in made.rows if not row.good]
-    for row in bad:
-        print(f"{row.shot}: {row.verdict}: {row.reason}")
     if not made.stopped_by and not bad and not _bought(made):
         print(f"Nothing to buy: {len(videos)} videos are there already.")
-
-
-def usd_text(amount: str | None) -> str:
-    return amount or ""
 
 
 def _print_totals(ledger: Money, books: Money) -> None:

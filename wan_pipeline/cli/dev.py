@@ -51,9 +51,10 @@ def command(port: int, bucket_port: int) -> int:
     bucket = settings_bucket(settings)
     bucket.check()
     port = _free_port(port, "--port")
-    from wan_pipeline.defs.instance import prepare_dagster_home
+    from wan_pipeline.cli.drive import open_instance
 
-    prepare_dagster_home(settings)
+    with open_instance(settings):
+        pass  # Dagster's home is there now, and runs of killed processes count no more
     if settings.mode == "demo":
         from wan_pipeline.shots.samples import write_samples
 

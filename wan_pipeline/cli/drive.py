@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,7 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from wan_pipeline.cli.exits import INTERRUPTED, TERMINATED
+from wan_pipeline.cli.orphans import PROCESS_TAG, end_orphans, process_mark
 from wan_pipeline.defs.instance import prepare_dagster_home
 from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
 from wan_pipeline.generation.stopping import stop_all
@@ -53,6 +55,7 @@ def open_instance(settings: Settings) -> Generator[dg.DagsterInstance]:
     }
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides)) as instance:
         instance.get_yaml_python_handlers = _no_handlers
+        end_orphans(instance, home)
         yield instance
 
 
@@ -72,9 +75,12 @@ class PieceResult:
 class Drive:
     """Runs of one job over shots, in threads; a signal stops them all in order."""
 
-    def __init__(self, instance: dg.DagsterInstance, job: dg.JobDefinition, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, instance: dg.DagsterInstance, home: Path, job: dg.JobDefinition, tags: Mapping[str, str]
+    ) -> None:
         self._instance = instance
         self._job = job
+        self._home = home
         self._tags = dict(tags)
         self.stopped_by: int | None = None  # the exit status of a stop
 
@@ -95,21 +101,22 @@ class Drive:
         """
         results: list[PieceResult] = []
         with (
+            process_mark(self._home) as mark,
             ThreadPoolExecutor(MAX_PIECES_AT_ONCE, thread_name_prefix="wan-run") as pool,
             self._signals(on_stop),
         ):
-            waiting: set[Future[PieceResult]] = {pool.submit(self._one, piece) for piece in pieces}
+            waiting: set[Future[PieceResult]] = {pool.submit(self._one, piece, mark) for piece in pieces}
             while waiting:
                 done, waiting = wait(waiting, timeout=_LOOK_AGAIN_S)
                 results += [future.result() for future in done if not future.cancelled()]
         return results
 
-    def _one(self, piece: Piece) -> PieceResult:
+    def _one(self, piece: Piece, mark: str) -> PieceResult:
         if self.stopped_by is not None:
             return PieceResult(piece, None, "stopped before it began")
         result = self._job.execute_in_process(
             instance=self._instance,
-            tags={**self._tags, **piece.range_tags},
+            tags={**self._tags, **piece.range_tags, PROCESS_TAG: mark},
             run_config=_QUIET,
             raise_on_error=False,
         )

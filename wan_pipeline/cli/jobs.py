@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, say, seconds, usd
+from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, say, seconds, short_uri, usd
 from wan_pipeline.cli.opened import open_ledger
 from wan_pipeline.cli.options import example, json_option
 from wan_pipeline.settings import Settings
@@ -94,8 +94,6 @@ def as_object(job: Job) -> dict[str, Any]:
 
 
 def _print(jobs: list[Job]) -> None:
-    from wan_pipeline.cli.results import short_uri
-
     held = any(job.held for job in jobs)
     columns = [
         Column("claimed (UTC)"),

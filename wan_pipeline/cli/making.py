@@ -137,7 +137,7 @@ def _drive(opened: OpenInstallation, asked: Asked, work: WorkList) -> tuple[list
             return [], None
         from wan_pipeline.definitions import defs
 
-        drive = Drive(instance, defs.resolve_job_def("make_videos"), asked.tags)
+        drive = Drive(instance, opened.settings.dagster_home, defs.resolve_job_def("make_videos"), asked.tags)
         pieces = drive.pieces(work.to_make)
         finished: dict[str, Finished] = {}
         with display(len(work.to_make)) as shown:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import Column, json_usd, print_json, print_table, say, usd
+from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, say, usd
 from wan_pipeline.cli.exits import ALL_MADE, FAILED
 from wan_pipeline.cli.opened import open_installation
 from wan_pipeline.cli.options import check_keys, example, json_option, shots_option
@@ -103,6 +104,7 @@ def _quotes(opened: OpenInstallation, shots: Sequence[Shot], *, simulated: bool)
         if job.request_hash not in latest or latest[job.request_hash].repeat < job.repeat:
             latest[job.request_hash] = job
     quotes: list[ShotQuote] = []
+    now = datetime.now(UTC)
     for end in sorted(finished, key=lambda event: event.shot.key):
         key, quote = end.shot.key, quoted.get(end.shot.key)
         order = end.shot.order
@@ -111,6 +113,8 @@ def _quotes(opened: OpenInstallation, shots: Sequence[Shot], *, simulated: bool)
             continue
         take = takes.get(key)
         status = _status(quote, inspected[key].digest, take, jobs.get(take.job_id) if take else None, latest)
+        if status == TO_BUY and end.shot.not_before is not None and end.shot.not_before > now:
+            status = f"not before {json_time(end.shot.not_before)}"
         quotes.append(
             ShotQuote(
                 key,
@@ -197,11 +201,14 @@ def _print(quotes: list[ShotQuote]) -> None:
                 {True: "yes", False: "no", None: ""}[quote.has_audio],
                 "" if quote.problem else usd(quote.low),
                 "" if quote.problem else usd(quote.high),
-                quote.problem or quote.status,
+                quote.status,
             )
             for quote in quotes
         ],
     )
+    for quote in quotes:
+        if quote.problem:
+            print(f"{quote.shot}: {quote.status}: {quote.problem}")
     for quote in quotes:
         for note in quote.notes:
             print(f"{quote.shot}: {note}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, usd
+from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, short_uri, usd
 from wan_pipeline.cli.opened import open_ledger, prepare_home, settings_bucket
 from wan_pipeline.cli.options import example, json_option
 from wan_pipeline.settings import Settings
@@ -45,7 +45,7 @@ def command(day: date | None, as_json: bool) -> None:
         print_json(as_object(report, uris))
         return
     print_report(report)
-    print(f"Written: {_short(uris['md'])} (and .csv, .parquet, .png)")
+    print(f"Written: {short_uri(uris['md'])} (and .csv, .parquet, .png)")
 
 
 def write_report(settings: Settings, day: date) -> tuple[CostReport, dict[str, str]]:
@@ -151,9 +151,3 @@ def _cells(figures: Figures) -> tuple[str, ...]:
 
 def _kind(simulated: bool) -> str:
     return "simulated" if simulated else "live"
-
-
-def _short(uri: str) -> str:
-    from wan_pipeline.cli.results import short_uri
-
-    return short_uri(uri)

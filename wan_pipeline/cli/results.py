@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wan_pipeline.cli.console import Column, json_usd, print_table, seconds, usd
+from wan_pipeline.cli.console import Column, json_usd, print_table, seconds, short_uri, usd
 from wan_pipeline.cli.exits import ALL_MADE, FAILED
 from wan_pipeline.cli.work_list import Known
 from wan_pipeline.generation.events import GOOD_VERDICTS, Finished, Verdict
@@ -80,7 +80,7 @@ def row_of_finished(event: Finished) -> Row:
         basis=str(video.basis) if video.basis else None,
         uri=video.uri,
         job_id=video.job_id,
-        reused_from=video.reused_from,
+        reused_from=video.reused_from if video.reused_from != event.shot.key else None,
     )
 
 
@@ -123,7 +123,7 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """The table of the videos, then each shot that has none with its reason."""
+    """The table, and under it the reason of each shot that has one."""
     print_table(
         [
             Column("shot"),
@@ -133,7 +133,7 @@ def print_rows(rows: Sequence[Row]) -> None:
             Column("seconds", right=True),
             Column("quoted USD", right=True),
             Column("billed USD", right=True),
-            Column("file or reason"),
+            Column("file"),
         ],
         [
             (
@@ -144,22 +144,17 @@ def print_rows(rows: Sequence[Row]) -> None:
                 seconds(row.duration_s),
                 usd(row.quoted),
                 "?" if row.billed is None else usd(row.billed),
-                " ".join(part for part in (row.reason, short_uri(row.uri)) if part),
+                short_uri(row.uri),
             )
             for row in rows
         ],
     )
+    print_reasons(rows)
 
 
-def short_uri(uri: str | None) -> str:
-    """A file's path relative to here where it is below, so that it can be read and opened; other URIs as they are."""
-    if uri is None or not uri.startswith("file://"):
-        return uri or ""
-    from pathlib import Path
-    from urllib.parse import unquote, urlsplit
-
-    path = Path(unquote(urlsplit(uri).path))
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+def print_reasons(rows: Iterable[Row]) -> None:
+    """Why a shot is not as one would have it, a line each."""
+    for row in rows:
+        if row.reason:
+            said = row.reason.startswith(f"{row.verdict}:")
+            print(f"{row.shot}: {row.reason}" if said else f"{row.shot}: {row.verdict}: {row.reason}")

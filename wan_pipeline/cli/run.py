@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -71,11 +72,13 @@ def _summarise(made: Made, there: int, settings: Settings) -> None:
     if not made.rows:
         say(f"there are no shots: put images into inbox/ of {settings.bucket_url}")
         return
-    total = totals(made.rows)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in total["verdicts"].items())
-    money = "simulated: nothing was bought" if settings.mode == "demo" else "live"
-    print(f"{counts}; billed in this run {total['billed_usd']} USD ({money})")
-    if there and there == len(made.rows):
-        print(f"Nothing to do: {there} videos are there already")
+    if there == len(made.rows):
+        print(f"Nothing to do: {there} videos are there already.")
+        return
+    counts = [f"{count} {verdict}" for verdict, count in Counter(row.verdict for row in made.rows).items()]
+    if there:
+        print(f"{there} videos are there already.")
+    money = " (simulated: nothing was bought)" if settings.mode == "demo" else ""
+    print(f"{', '.join(sorted(counts))}; billed in this run: {totals(made.rows)['billed_usd']} USD{money}")
     if any(row.verdict is Verdict.OUTDATED for row in made.rows):
         print("Outdated: a _defaults.yaml has changed. `wan-pipeline run --outdated` makes those anew.")

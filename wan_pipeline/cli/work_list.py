@@ -151,5 +151,6 @@ def _standing(shot: Shot, job: Job, take: Take) -> Known:
     from wan_pipeline.spend.claim import remedy
 
     verdict = Verdict.AMBIGUOUS if job.state is JobState.AMBIGUOUS else Verdict.FAILED
-    reason = f"{job.state}: {job.error or 'no reason given'}. {remedy(job, shot.key)}"
+    error = (job.error or "no reason given").rstrip(".")
+    reason = f"{job.state}: {error}. {remedy(job, shot.key)}"
     return Known(shot, verdict, reason, job, take)
