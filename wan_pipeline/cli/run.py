@@ -10,10 +10,10 @@ import click
 from wan_pipeline.cli.console import print_json, say
 from wan_pipeline.cli.exits import WrongUseError
 from wan_pipeline.cli.options import example, json_option, shots_option
+from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from wan_pipeline.cli.making import Made
-    from wan_pipeline.settings import Settings
 
 
 @click.command(
@@ -37,14 +37,15 @@ def command(shots: tuple[str, ...], retry_failed: bool, new_take: bool, outdated
     """
     if new_take and not shots:
         raise WrongUseError("--new-take buys again what is there: name the shots, --new-take --shot KEY")
+    settings = Settings.load()  # a wrong one is told before anything slow is imported
     from wan_pipeline.cli.making import Asked, make
     from wan_pipeline.cli.opened import open_installation
     from wan_pipeline.spend.records import ClaimOptions
 
     with open_installation() as opened:
         options = ClaimOptions(retry_failed=retry_failed, new_take=new_take, outdated=outdated)
-        made = make(opened, Asked(shots, options, opened.settings.settle_seconds))
-        return _tell(made, opened.settings, as_json=as_json)
+        made = make(opened, Asked(shots, options, settings.settle_seconds))
+        return _tell(made, settings, as_json=as_json)
 
 
 def _tell(made: Made, settings: Settings, *, as_json: bool) -> int:
