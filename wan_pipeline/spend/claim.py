@@ -288,8 +288,8 @@ def take_over(step: Step, job_id: str, memory: Memory) -> Joined | Standing:
     job = rows.job(step.connection, job_id, lock=True)
     if job.state not in OPEN_STATES:
         return Standing(job, remedy(job, job.shot))
-    if job.owner == step.holder.id:
-        return Joined(job, mine=True)
+    if job.owner == step.holder.id:  # another part of this batch is at it, unless this very call has just begun
+        return Joined(job, mine=memory.adopted == job.id)
     if job.owner is not None and owners.is_alive(step.connection, job.owner, step.now):
         return Joined(job, mine=False)
     if job.state is S.SUBMITTING:

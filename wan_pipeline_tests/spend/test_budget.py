@@ -67,6 +67,12 @@ def test_a_month_counts_all_of_its_days(ledger: Ledger) -> None:
     assert (use.day.used, use.month.used) == (ZERO, PRICE)
 
 
+def test_a_job_claimed_on_the_stroke_of_midnight_counts_in_the_new_day_alone(ledger: Ledger) -> None:
+    bought(ledger, now=MIDNIGHT)
+    assert ledger.budget_use(NOON, simulated=False).day.used == ZERO
+    assert ledger.budget_use(MIDNIGHT, simulated=False).day.used == PRICE
+
+
 def test_a_shots_budget_is_for_all_its_takes_together_and_for_ever(ledger: Ledger) -> None:
     budgets = Budgets(None, None, PRICE + PRICE)
     for day in (0, 40):

@@ -57,6 +57,14 @@ def test_a_heartbeat_keeps_a_holder_alive(ledger: Ledger, ledger_url: str) -> No
         joined(ledger.take_over(job.id, now=NOON + HEARTBEAT_STALE * 1.5), mine=False)
 
 
+def test_a_holder_elsewhere_that_ended_in_order_is_not_waited_for(ledger: Ledger, ledger_url: str) -> None:
+    with Ledger.open(ledger_url, owner=elsewhere()) as holder:
+        job = job_in(holder, JobState.SUBMITTED)
+        joined(ledger.take_over(job.id), mine=False)
+        holder.release_owner()
+        joined(ledger.take_over(job.id), mine=True)
+
+
 def test_a_process_of_this_host_is_alive_however_silent_it_is(
     ledger: Ledger, ledger_url: str, sleeper: subprocess.Popen[bytes]
 ) -> None:
