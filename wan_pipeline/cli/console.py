@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
@@ -19,6 +19,7 @@ from wan_pipeline.money import Money
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _WIDE = 400
 
@@ -46,41 +47,54 @@ def print_json(value: Any) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column; numbers stand on the right."""
+    """A table's column; numbers stand on the right. What is `spare` is left out where a terminal is too narrow."""
 
     title: str
     right: bool = False
+    spare: bool = False
 
 
 def print_table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], *, total: Sequence[str] | None = None
 ) -> None:
     """The rows on stdout, a line of totals under them where given."""
+    target = console()
+    cells = [list(row) for row in rows]
+    shown = list(range(len(columns)))
+    if target.is_terminal:  # a narrower title; elsewhere a table has one line of titles
+        columns = [replace(column, title=column.title.replace(" USD", "\nUSD")) for column in columns]
+    table = _table(columns, cells, total, shown)
+    if not target.is_terminal:
+        with target.capture() as captured:
+            target.print(table)
+        lines = [line.rstrip() for line in captured.get().splitlines()]
+        sys.stdout.write("\n".join(line for line in lines if line) + "\n")
+        return
+    for spare in [index for index, column in enumerate(columns) if column.spare]:
+        if target.measure(table, options=target.options.update(max_width=_WIDE)).maximum <= target.width:
+            break
+        shown.remove(spare)
+        table = _table(columns, cells, total, shown)
+    target.print(table)
+
+
+def _table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None, shown: Sequence[int]
+) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_footer=False, pad_edge=False)
-    for column in columns:
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            no_wrap=column.right,
-            overflow="fold",
-        )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for index in shown:
+        column = columns[index]
+        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(row[index]) for index in shown))
     if total is not None:
         table.add_section()
-        table.add_row(*(Text(cell, style="bold") for cell in total))
-    target = console()
-    if target.is_terminal:
-        target.print(table)
-        return
-    with target.capture() as captured:
-        target.print(table)
-    lines = [line.rstrip() for line in captured.get().splitlines()]
-    sys.stdout.write("\n".join(line for line in lines if line) + "\n")
+        table.add_row(*(Text(total[index], style="bold") for index in shown))
+    return table
 
 
 def usd(amount: Money | None) -> str:
@@ -114,3 +128,10 @@ def short_uri(uri: str | None) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def video_file(uri: str | None) -> str:
+    """For a table's cell: on a terminal the key in the bucket, elsewhere the path or URI that a script can use."""
+    if uri and sys.stdout.isatty() and "/videos/" in uri:
+        return "videos/" + unquote(uri.rpartition("/videos/")[2])
+    return short_uri(uri)

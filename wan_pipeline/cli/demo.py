@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import Column, json_usd, print_json, print_table, say, seconds, short_uri, usd
+from wan_pipeline.cli.console import Column, json_usd, print_json, print_table, say, seconds, short_uri, usd, video_file
 from wan_pipeline.cli.exits import FAILED, WrongUseError
 from wan_pipeline.cli.opened import open_installation
 from wan_pipeline.cli.options import example, json_option
@@ -116,8 +116,8 @@ def _print(videos: list[dict[str, Any]], made: Made) -> None:
             Column("shot"),
             Column("model"),
             Column("seconds", right=True),
-            Column("size"),
-            Column("sound"),
+            Column("size", spare=True),
+            Column("sound", spare=True),
             Column("quoted USD", right=True),
             Column("billed USD", right=True),
             Column("file"),
@@ -131,7 +131,7 @@ def _print(videos: list[dict[str, Any]], made: Made) -> None:
                 {True: "yes", False: "no", None: ""}[video["has_audio"]],
                 video["quoted_usd"] or "",
                 video["billed_usd"] or "",
-                short_uri(video["video_uri"]),
+                video_file(video["video_uri"]),
             )
             for video in videos
         ],

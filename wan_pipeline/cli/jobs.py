@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, say, seconds, short_uri, usd
+from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, say, seconds, usd, video_file
 from wan_pipeline.cli.opened import open_ledger
 from wan_pipeline.cli.options import example, json_option
 from wan_pipeline.settings import Settings
@@ -96,12 +96,13 @@ def as_object(job: Job) -> dict[str, Any]:
 def _print(jobs: list[Job]) -> None:
     held = any(job.held for job in jobs)
     columns = [
-        Column("claimed (UTC)"),
+        Column("claimed (UTC)", spare=True),
         Column("shot"),
         Column("take", right=True),
         Column("model"),
+        Column("kind", spare=True),
         Column("state"),
-        Column("seconds", right=True),
+        Column("seconds", right=True, spare=True),
         Column("quoted USD", right=True),
         *([Column("held USD", right=True)] if held else []),
         Column("billed USD", right=True),
@@ -114,13 +115,14 @@ def _print(jobs: list[Job]) -> None:
                 f"{job.claimed_at:%Y-%m-%d %H:%M:%S}",
                 job.shot,
                 str(job.take),
-                job.model + (" (simulated)" if job.simulated else ""),
+                job.model,
+                "simulated" if job.simulated else "live",
                 str(job.state),
                 seconds(job.duration_s),
                 usd(job.quoted_high),
                 *((usd(job.held),) if held else ()),
                 usd(job.billed),
-                short_uri(job.video_uri) or (job.error or ""),
+                video_file(job.video_uri) or (job.error or ""),
             )
             for job in jobs
         ],

@@ -103,8 +103,8 @@ def print_report(report: CostReport) -> None:
         print("No job was submitted on that day.")
         return
     columns = [
-        Column("kind"),
-        Column("provider"),
+        Column("kind", spare=True),
+        Column("provider", spare=True),
         Column("model"),
         Column("resolution"),
         Column("campaign"),
@@ -113,8 +113,8 @@ def print_report(report: CostReport) -> None:
         Column("seconds", right=True),
         Column("quoted USD", right=True),
         Column("billed USD", right=True),
-        Column("held USD", right=True),
-        Column("unknown USD", right=True),
+        Column("held USD", right=True, spare=True),
+        Column("unknown USD", right=True, spare=True),
         Column("USD per second", right=True),
     ]
     for kind in report.kinds:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wan_pipeline.cli.console import Column, json_usd, print_table, seconds, short_uri, usd
+from wan_pipeline.cli.console import Column, json_usd, print_table, seconds, usd, video_file
 from wan_pipeline.cli.exits import ALL_MADE, FAILED
 from wan_pipeline.cli.work_list import Known
 from wan_pipeline.generation.events import GOOD_VERDICTS, Finished, Verdict
@@ -129,7 +129,7 @@ def print_rows(rows: Sequence[Row]) -> None:
             Column("shot"),
             Column("result"),
             Column("model"),
-            Column("take", right=True),
+            Column("take", right=True, spare=True),
             Column("seconds", right=True),
             Column("quoted USD", right=True),
             Column("billed USD", right=True),
@@ -144,7 +144,7 @@ def print_rows(rows: Sequence[Row]) -> None:
                 seconds(row.duration_s),
                 usd(row.quoted),
                 "?" if row.billed is None else usd(row.billed),
-                short_uri(row.uri),
+                video_file(row.uri),
             )
             for row in rows
         ],

@@ -112,6 +112,8 @@ def command(
     )
     try:
         serve(config, host, port, log=lambda url: _told(url, folder, keys))
+    except KeyboardInterrupt:
+        return  # the usual way to end it
     except OSError as error:
         raise WrongUseError(
             f"{host}:{port} cannot be served ({error.strerror or error}): choose another --port, or 0 for a free one"
