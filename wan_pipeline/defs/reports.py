@@ -20,7 +20,7 @@ from wan_pipeline.defs.resources import Installation
 if TYPE_CHECKING:
     from wan_pipeline.reports import CostReport
 
-_BAR_CELLS = 30
+_BAR_CELLS = 16
 _MAX_BARS = 8  # the UI hides markdown of more than about 1,000 characters behind a click
 
 
@@ -54,16 +54,10 @@ def cost_reports(context: dg.AssetExecutionContext, installation: Installation) 
 
 
 def _metadata(report: "CostReport", uris: Mapping[str, str], public_base_url: str | None) -> Metadata:
-    metadata: Metadata = {"table": dg.MetadataValue.md(report.table_markdown())}
-    if report.kinds:
-        metadata["chart"] = dg.MetadataValue.md("\n\n".join(_bars(report, kind) for kind in report.kinds))
-    picture = link(public_base_url, f"reports/{report.day:%Y/%m}/{report.day.isoformat()}.png")
-    if picture and report.kinds:
-        # The UI shows pictures by http(s) only: it strips data: URIs.
-        metadata["picture"] = dg.MetadataValue.md(f"[![billed by model]({picture})]({picture})")
+    metadata: Metadata = {}
     for kind in report.kinds:
         total = report.total(simulated=kind)
-        prefix = "simulated_" if kind else ""
+        prefix = "sim_" if kind else ""  # never one plot, or one sum, of both
         metadata |= {
             f"{prefix}jobs": dg.MetadataValue.int(total.jobs),
             f"{prefix}failed": dg.MetadataValue.int(total.failed),
@@ -74,7 +68,15 @@ def _metadata(report: "CostReport", uris: Mapping[str, str], public_base_url: st
             f"{prefix}usd_per_second": dg.MetadataValue.text(str(total.usd_per_second or "none")),
             f"{prefix}spend_usd_plot": dg.MetadataValue.float(float(total.billed.dollars)),
         }
-    return metadata | {f"file_{ending}": location(uri) for ending, uri in uris.items()}
+    if report.kinds:
+        metadata["chart"] = dg.MetadataValue.md("\n\n".join(_bars(report, kind) for kind in report.kinds))
+    metadata["table"] = dg.MetadataValue.md(report.table_markdown())
+    metadata |= {f"file_{ending}": location(uri) for ending, uri in uris.items()}
+    picture = link(public_base_url, f"reports/{report.day:%Y/%m}/{report.day.isoformat()}.png")
+    if picture and report.kinds:
+        # The UI shows pictures by http(s) only: it strips data: URIs.
+        metadata["picture"] = dg.MetadataValue.md(f"[![billed by model]({picture})]({picture})")
+    return metadata
 
 
 def _bars(report: "CostReport", simulated: bool) -> str:

@@ -5,10 +5,13 @@ An event costs 6 to 8 ms of the calling thread, so a shot has few, and none is l
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,  # not exported, though AssetCheckEvaluation takes it
+)
 
 from wan_pipeline.defs import names
 from wan_pipeline.defs.metadata import (
@@ -53,27 +56,26 @@ class ShotLog:
                 pass  # for those who watch; not for the event log
 
     def _log_inspected(self, event: Inspected) -> None:
-        self._inspected.add(event.shot.key)
-        passed = not event.problems
-        metadata = problems_metadata(event.problems)
-        self._check(names.SOURCE_IMAGES, names.WITHIN_LIMITS, event.shot.key, passed, metadata)
+        key, passed = event.shot.key, not event.problems
+        self._inspected.add(key)
         if passed:
-            self._materialize(names.SOURCE_IMAGES, event.shot.key, inspected_metadata(event), event.digest)
+            self._materialize(names.SOURCE_IMAGES, key, inspected_metadata(event), event.digest)
+        self._check(names.SOURCE_IMAGES, key, {names.WITHIN_LIMITS: (passed, problems_metadata(event.problems))})
 
     def _log_finished(self, event: Finished) -> None:
         key = event.shot.key
         if event.verdict is Verdict.NOT_READY and key not in self._inspected:
             # Its files were not even looked at: the check says why, so that the partition does.
             metadata = problems_metadata(event.shot.problems) or {"reason": dg.MetadataValue.text(event.reason)}
-            self._check(names.SOURCE_IMAGES, names.WITHIN_LIMITS, key, False, metadata)
+            self._check(names.SOURCE_IMAGES, key, {names.WITHIN_LIMITS: (False, metadata)})
         video = event.video
         if video is None:
             return
-        for result in video.checks:
-            self._check(names.GENERATED_VIDEOS, result.name, key, result.passed, check_metadata(result))
         if event.verdict in GOOD_VERDICTS:
             metadata = video_metadata(event, video, self._public_base_url)
             self._materialize(names.GENERATED_VIDEOS, key, metadata, video.sha256)
+        results = {result.name: (result.passed, check_metadata(result)) for result in video.checks}
+        self._check(names.GENERATED_VIDEOS, key, results)
 
     def _materialize(self, asset: dg.AssetKey, shot: str, metadata: Metadata, digest: str) -> None:
         if asset in self._assets:
@@ -81,10 +83,34 @@ class ShotLog:
             tags = {DATA_VERSION_TAG: digest}
             self._context.log_event(dg.AssetMaterialization(asset, partition=shot, metadata=metadata, tags=tags))
 
-    def _check(self, asset: dg.AssetKey, name: str, shot: str, passed: bool, metadata: Metadata) -> None:
-        if dg.AssetCheckKey(asset, name) in self._checks:
+    def _check(self, asset: dg.AssetKey, shot: str, results: Mapping[str, tuple[bool, Metadata]]) -> None:
+        """Log these checks of one shot, where they are selected, as checks of its newest materialization.
+
+        A check that names another one, or none where there is one, counts as not executed on the check's page.
+        """
+        wanted = {name: result for name, result in results.items() if dg.AssetCheckKey(asset, name) in self._checks}
+        if not wanted:
+            return
+        target = self._newest_materialization(asset, shot)
+        for name, (passed, metadata) in wanted.items():
             evaluation = dg.AssetCheckEvaluation(
-                asset_key=asset, check_name=name, passed=passed, partition=shot, metadata=metadata
+                asset_key=asset,
+                check_name=name,
+                passed=passed,
+                partition=shot,
+                metadata=metadata,
+                target_materialization_data=target,
             )
             # Dagster logs it (a test sees it), but its annotation does not say so.
             self._context.log_event(cast(Any, evaluation))
+
+    def _newest_materialization(
+        self, asset: dg.AssetKey, shot: str
+    ) -> AssetCheckEvaluationTargetMaterializationData | None:
+        filters = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[shot])
+        records = self._context.instance.fetch_materializations(filters, limit=1).records
+        if not records:
+            return None
+        return AssetCheckEvaluationTargetMaterializationData(
+            storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp
+        )

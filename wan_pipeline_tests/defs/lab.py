@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import cast
 
 import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
 from PIL import Image
 
 from wan_pipeline.definitions import build_defs
-from wan_pipeline.defs.partitions import SHOTS, add_shots
+from wan_pipeline.defs.partitions import SHOTS, add_shots, shot_partitions
 from wan_pipeline.defs.resources import Installation, SettingsResource, SimulatorResource
 from wan_pipeline.defs.sensors import bucket_sensor
 from wan_pipeline.money import Money
@@ -117,6 +118,17 @@ class Lab:
                 evaluation = event.asset_check_evaluation_data
                 found.setdefault(evaluation.partition, evaluation.passed)
         return found
+
+    def check_statuses(self, asset: str, check: str) -> dict[str, set[str]]:
+        """The partitions by status, as the check's page in the UI has them."""
+        key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+        with partition_loading_context(dynamic_partitions_store=self.instance):
+            state = self.instance.event_log_storage.get_asset_check_state([(key, shot_partitions)])[key]
+            return {
+                status.value: set(subset.subset_value.get_partition_keys())
+                for status, subset in state.subsets.items()
+                if not subset.is_empty
+            }
 
     @property
     def partitions(self) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 
+from wan_pipeline.defs.partitions import add_shots
 from wan_pipeline.money import ZERO
-from wan_pipeline_tests.defs.lab import DEFAULTS, Lab, jpeg
+from wan_pipeline_tests.defs.lab import DEFAULTS, RANGE, Lab, jpeg
 
 KEYS = ["a/one", "a/three", "a/two", "b"]
 
@@ -47,6 +49,21 @@ def test_checks_are_told_for_each_shot(lab: Lab) -> None:
     assert lab.checks("source_images", "within_limits") == good | {"b": False}
     for check in ("playable", "as_ordered", "billed_as_quoted"):
         assert lab.checks("generated_videos", check) == good
+
+
+def test_the_page_of_a_check_shows_each_shot_by_its_newest_result(lab: Lab) -> None:
+    lab.put_shots(KEYS)
+    lab.run(KEYS)
+    assert lab.check_statuses("generated_videos", "as_ordered") == {"SUCCEEDED": set(KEYS)}
+    assert lab.check_statuses("source_images", "within_limits") == {"SUCCEEDED": set(KEYS)}
+
+    lab.put("inbox/b.jpg", b"this is no picture any more")
+    lab.run(KEYS)
+
+    assert lab.check_statuses("source_images", "within_limits") == {"SUCCEEDED": set(KEYS[:3]), "FAILED": {"b"}}
+    # Its video is there, but this run, which was to check it, did not come to that.
+    statuses = lab.check_statuses("generated_videos", "as_ordered")
+    assert statuses == {"SUCCEEDED": set(KEYS[:3]), "EXECUTION_FAILED": {"b"}}
 
 
 def test_one_bad_shot_fails_the_run_and_no_other_shot(lab: Lab) -> None:
@@ -134,6 +151,25 @@ def test_collect_only_buys_nothing(lab: Lab) -> None:
     assert not result.success
     assert "not bought" in lab.failure(result)
     assert lab.jobs() == []
+
+
+def test_a_check_that_is_executed_alone_looks_at_what_is_there_and_buys_nothing(lab: Lab) -> None:
+    lab.put_shots(KEYS[:2])
+    lab.run(KEYS[:1])
+    check = dg.AssetCheckKey(dg.AssetKey("generated_videos"), "playable")
+    add_shots(lab.instance, KEYS[:2])
+    job = lab.defs.resolve_implicit_global_asset_job_def()
+    there, absent = (
+        job.get_subset(asset_selection=set(), asset_check_selection={check}).execute_in_process(
+            instance=lab.instance, tags={RANGE[0]: key, RANGE[1]: key}, raise_on_error=False
+        )
+        for key in KEYS[:2]
+    )
+
+    assert there.success
+    assert "a/three: failed: not bought" in lab.failure(absent)
+    assert lab.checks("generated_videos", "playable") == {"a/one": True}
+    assert len(lab.jobs()) == 1
 
 
 def test_outdated_shots_are_shown_as_such_and_made_anew_when_a_person_says_so(lab: Lab) -> None:
