@@ -17,9 +17,9 @@ from typing import Any, cast
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from wan_pipeline.defs.event_log import KeptSqliteStorage
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.settings import Settings
 
@@ -93,7 +93,7 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
         url = os.environ.get(STORAGE_URL_VARIABLE)
         if not url:
-            return DagsterSqliteStorage.from_local(str(_storage_folder()), inst_data)
+            return KeptSqliteStorage.from_local(str(_storage_folder()), inst_data)
         if not url.startswith("postgresql"):
             raise ConfigurationError(
                 f"{STORAGE_URL_VARIABLE}: Dagster stores in PostgreSQL or (where this is unset) in SQLite; "
