@@ -32,8 +32,7 @@ def command(as_json: bool) -> int:
         raise WrongUseError("demo never spends, and WAN_MODE is live: unset it, or use `wan-pipeline run`")
     from datetime import UTC, datetime
 
-    from wan_pipeline.cli.making import Asked, make
-    from wan_pipeline.cli.report import write_report
+    from wan_pipeline.cli.making import Asked, make, report_day
     from wan_pipeline.shots.samples import write_samples
 
     with open_installation() as opened:
@@ -44,8 +43,11 @@ def command(as_json: bool) -> int:
         made = make(opened, Asked(settle_seconds=0 if written else settings.settle_seconds))
         takes = opened.ledger.current_takes(simulated=True)
         jobs = {job.id: job for job in opened.ledger.jobs(simulated=True)}
-        _report, uris = write_report(settings, datetime.now(UTC).date())
-        return _tell(opened, made, takes, jobs, uris, as_json=as_json)
+        today = datetime.now(UTC).date()
+        report = f"reports/{today:%Y/%m}/{today}.md"
+        if _bought(made) or not opened.bucket.exists(report):
+            report_day(opened, today)
+        return _tell(opened, made, takes, jobs, opened.bucket.uri(report), as_json=as_json)
 
 
 def _tell(
@@ -53,7 +55,7 @@ def _tell(
     made: Made,
     takes: dict[str, Take],
     jobs: dict[str, Job],
-    uris: dict[str, str],
+    report_uri: str,
     *,
     as_json: bool,
 ) -> int:
@@ -75,13 +77,22 @@ def _tell(
     if as_json:
         failed = [row.as_json() for row in made.rows if not row.good]
         totals = {"ledger_usd": str(ledger_total), "books_usd": str(books_total), "agree": agree}
-        print_json({"simulated": True, "bought": _bought(made), "videos": videos, "not_made": failed, "totals": totals})
+        print_json(
+            {
+                "simulated": True,
+                "bought": _bought(made),
+                "videos": videos,
+                "not_made": failed,
+                "totals": totals,
+                "report_uri": report_uri,
+            }
+        )
         return status
     _print(videos, made)
     _print_totals(ledger_total, books_total)
     bucket = short_uri(opened.bucket.uri("videos/")) if videos else ""
     print(f"\nThe videos, each with poster and manifest:  {bucket}")
-    print(f"Today's costs:                              {short_uri(uris['md'])}")
+    print(f"Today's costs:                              {short_uri(report_uri)}")
     print("The same in Dagster's UI, and any image you drop into inbox/:  make dev  (or wan-pipeline dev)")
     return status
 

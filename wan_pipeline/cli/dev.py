@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from wan_pipeline.cli import links
 from wan_pipeline.cli.console import say
 from wan_pipeline.cli.exits import INTERRUPTED, TERMINATED, WrongUseError
 from wan_pipeline.cli.opened import prepare_home, settings_bucket
@@ -26,7 +27,6 @@ from wan_pipeline.settings import Settings
 if TYPE_CHECKING:
     import psutil
 
-_LOOPBACK = "127.0.0.1"
 _LET_FINISH_S = 60  # a terminated run writes down what it has sent
 _LOOK_AGAIN_S = 0.5
 
@@ -38,10 +38,9 @@ _LOOK_AGAIN_S = 0.5
 @click.option(
     "--bucket-port",
     type=click.IntRange(0, 65535),
-    default=0,
-    help="Where a bucket in a folder is served for the UI's posters. Default: a free one.",
+    help=f"Where a bucket in a folder is served for the UI's posters. Default: {links.PORT}; 0: a free one.",
 )
-def command(port: int, bucket_port: int) -> int:
+def command(port: int, bucket_port: int | None) -> int:
     """Start Dagster's UI on this machine, with its daemon: what is put into inbox/ is made with no click.
 
     In demo mode an empty inbox/ gets the sample shots. In live mode what is made is paid for. Ctrl-C ends it.
@@ -62,48 +61,54 @@ def command(port: int, bucket_port: int) -> int:
         if written:
             say(f"sample shots: {len(written)} files below inbox/ of {bucket.url}")
     with _served(settings, bucket_port) as public:
-        variables = {"WAN_PUBLIC_BASE_URL": public} if public else {}
+        variables = {links.VARIABLE: public} if public else {}
         what = "simulated, nothing is bought" if settings.mode == "demo" else "LIVE: what is made is paid for"
-        say(f"Dagster's UI: http://{_LOOPBACK}:{port}  ({what})")
+        say(f"Dagster's UI: http://{links.HOST}:{port}  ({what})")
         say(f"Images for it: {bucket.url}/inbox/  Ctrl-C ends it.")
-        return _run_dagster(port, variables)
+        return _run_dagster(_workspace(settings), port, variables)
 
 
 @contextmanager
-def _served(settings: Settings, port: int) -> Generator[str | None]:
-    """A folder bucket over HTTP on the loopback interface; None where that is of no use.
-
-    Not in live mode: real providers cannot reach this machine's loopback, and would be sent there for their inputs.
-    """
-    from wan_pipeline.bucket import FolderBucket
-
-    bucket = settings_bucket(settings)
-    if settings.mode != "demo" or settings.public_base_url is not None or not isinstance(bucket, FolderBucket):
-        with nullcontext():
-            yield None
+def _served(settings: Settings, port: int | None) -> Generator[str | None]:
+    """A folder bucket over HTTP on the loopback interface; None where that is not ours to do."""
+    if not links.are_ours(settings):
+        yield None
         return
     import uvicorn
 
     from wan_pipeline.bucket_server import bucket_app
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        _bind(listener, port, "--bucket-port")
-        listener.listen(128)
-        config = uvicorn.Config(bucket_app(Path(bucket.url)), log_level="warning", access_log=False, lifespan="off")
+        _listen(listener, port)
+        folder = Path(settings_bucket(settings).url)
+        config = uvicorn.Config(bucket_app(folder), log_level="warning", access_log=False, lifespan="off")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="wan-bucket-server")
         thread.start()
         try:
-            yield f"http://{_LOOPBACK}:{listener.getsockname()[1]}"
+            yield f"http://{links.HOST}:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
 
 
+def _listen(listener: socket.socket, port: int | None) -> None:
+    """On the port that was asked for; else on the usual one, or a free one where that is taken."""
+    if port is not None:
+        _bind(listener, port, "--bucket-port")
+    else:
+        try:
+            _bind(listener, links.PORT, "--bucket-port")
+        except WrongUseError as error:
+            say(f"{error}. Posters of earlier videos will not show.")
+            _bind(listener, 0, "--bucket-port")
+    listener.listen(128)
+
+
 def _bind(listener: socket.socket, port: int, option: str) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((_LOOPBACK, port))
+        listener.bind((links.HOST, port))
     except OSError as error:
         raise WrongUseError(
             f"port {port} cannot be had ({error.strerror or error}): choose another {option}, or 0 for a free one"
@@ -117,9 +122,18 @@ def _free_port(port: int, option: str) -> int:
         return probe.getsockname()[1]
 
 
-def _run_dagster(port: int, variables: dict[str, str]) -> int:
+def _workspace(settings: Settings) -> Path:
+    """Names the code location as the checkout's workspace.yaml does: Dagster keeps the sensor's state by that name."""
+    path = settings.dagster_home / "workspace.yaml"
+    path.write_text(
+        "load_from:\n  - python_module:\n      module_name: wan_pipeline.definitions\n      location_name: wan_pipeline\n"
+    )
+    return path
+
+
+def _run_dagster(workspace: Path, port: int, variables: dict[str, str]) -> int:
     """`dagster dev` as a child, until it ends or we are told to; nothing of it is left behind."""
-    arguments = ["dev", "-m", "wan_pipeline.definitions", "-h", _LOOPBACK, "-p", str(port)]
+    arguments = ["dev", "-w", str(workspace), "-h", links.HOST, "-p", str(port)]
     stopped_by: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:

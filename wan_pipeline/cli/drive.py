@@ -26,7 +26,9 @@ from wan_pipeline.cli.exits import INTERRUPTED, TERMINATED
 from wan_pipeline.cli.orphans import PROCESS_TAG, end_orphans, process_mark
 from wan_pipeline.defs.instance import prepare_dagster_home
 from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
+from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
 from wan_pipeline.generation.stopping import stop_all
+from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.settings import Settings
 from wan_pipeline.shots.shot import Shot
 
@@ -163,3 +165,16 @@ def _error(result: dg.ExecuteInProcessResult) -> str:
         (event.message for event in result.all_events if event.is_failure and event.message),
         "the run failed; Dagster's event log says why",
     )
+
+
+def run_quietly(instance: dg.DagsterInstance, job: dg.JobDefinition, partition: str) -> None:
+    """One run over one partition. Raises ConfigurationError with Dagster's word on it where it fails."""
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=partition,
+        run_config=_QUIET,
+        tags={ASKED_BY: str(AskedBy.RUN)},
+        raise_on_error=False,
+    )
+    if not result.success:
+        raise ConfigurationError(f"{job.name} of {partition}: {_error(result)}")

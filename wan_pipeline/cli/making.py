@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
+from wan_pipeline.cli import links
 from wan_pipeline.cli.console import say
-from wan_pipeline.cli.drive import Drive, open_instance
+from wan_pipeline.cli.drive import Drive, open_instance, run_quietly
 from wan_pipeline.cli.options import check_keys
 from wan_pipeline.cli.progress import Display, display
 from wan_pipeline.cli.results import Row, row_of_finished, row_of_known, row_of_lost_run
@@ -135,6 +136,7 @@ def _drive(opened: OpenInstallation, asked: Asked, work: WorkList) -> tuple[list
         add_shots(instance, not_due)
         if not work.to_make:
             return [], None
+        links.announce(opened.settings)  # before the definitions read their variables
         from wan_pipeline.definitions import defs
 
         drive = Drive(instance, opened.settings.dagster_home, defs.resolve_job_def("make_videos"), asked.tags)
@@ -166,3 +168,15 @@ def _told_to_stop(shown: Display, times: int) -> None:
         shown.say(
             "still waiting for answers to what was sent; leaving now may make a job ambiguous. Once more to leave anyway"
         )
+
+
+def report_day(opened: OpenInstallation, day: date) -> None:
+    """The day's cost report by Dagster's own job, so that it is in the bucket and shows in the catalog.
+
+    Raises ConfigurationError where it cannot be made.
+    """
+    with open_instance(opened.settings) as instance:
+        links.announce(opened.settings)
+        from wan_pipeline.definitions import defs
+
+        run_quietly(instance, defs.resolve_job_def("daily_report"), day.isoformat())

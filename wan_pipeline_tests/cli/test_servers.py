@@ -79,7 +79,7 @@ def test_dev_makes_what_is_put_into_the_inbox_serves_its_poster_and_leaves_nothi
     house = House(tmp_path)
     house.put_shots(["cat"])
     output = tmp_path / "output"
-    process = start(house, output, "dev", "--port", "0")
+    process = start(house, output, "dev", "--port", "0", "--bucket-port", "0")
     family: list[psutil.Process] = []
     try:
         url = first_match(process, output, r"UI: (http://\S+)")
