@@ -4,6 +4,9 @@
 .NOTPARALLEL:
 .PHONY: help demo dev test check lock clean bench runtime development
 
+# Where it is set, every process that is started compiles all of Dagster anew: 3 s of CPU each.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 ARGS ?=
 
