@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -45,7 +46,7 @@ class Settings(BaseSettings):
     wavespeed_submits_per_minute: int | None = Field(None, alias="WAN_WAVESPEED_SUBMITS_PER_MINUTE", ge=1)
 
     default_model: str | None = Field(None, alias="WAN_DEFAULT_MODEL")
-    settle_seconds: float = Field(5.0, alias="WAN_SETTLE_SECONDS", ge=0)
+    settle_seconds: float = Field(5.0, alias="WAN_SETTLE_SECONDS", ge=0, le=604_800)  # a week; `run` waits that long
 
     @field_validator("daily_budget", "monthly_budget", "shot_budget")
     @classmethod
@@ -61,6 +62,12 @@ class Settings(BaseSettings):
             return None
         if not url.startswith(("http://", "https://")):
             raise ValueError("write a URL that begins with http:// or https://")
+        try:
+            host = urlsplit(url).hostname
+        except ValueError:
+            host = None
+        if not host:
+            raise ValueError("the URL names no host")
         return url.rstrip("/")
 
     @property
