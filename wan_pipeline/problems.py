@@ -26,10 +26,15 @@ class Problem:
         return self if self.file else replace(self, file=file)
 
     def __str__(self) -> str:
+        """One line, whatever stands in the names and values: a line break or a colour code is shown, not obeyed."""
         value = self.value if len(self.value) <= _SHOWN_VALUE_CHARS else self.value[:_SHOWN_VALUE_CHARS] + "…"
         where = ": ".join(part for part in (self.file, self.field) if part)
         shown = f" (found: {value})" if value else ""
-        return f"{where}: {self.message}{shown}. {self.remedy}"
+        return _printable(f"{where}: {self.message}{shown}. {self.remedy}")
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class ProblemsError(ValueError):

@@ -73,3 +73,9 @@ def test_a_problem_names_file_field_value_and_remedy_and_keeps_long_values_short
     assert text.startswith("inbox/a.yaml: prompt: too long (found: xxx")
     assert text.endswith("Shorten it.")
     assert len(text) < 200
+
+
+def test_a_problem_is_one_printable_line_whatever_the_names_and_values_hold() -> None:
+    text = str(Problem("inbox/a\x1b[31m\nb\udcff.yaml", "prompt", "é\r\n", "wrong", "Rename it."))
+    assert text == "inbox/a\\x1b[31m\\nb\\udcff.yaml: prompt: wrong (found: é\\r\\n). Rename it."
+    assert text.isprintable()
