@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
+from collections.abc import Coroutine
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import httpx
 
@@ -28,6 +29,8 @@ _SPOOL_IN_MEMORY_BYTES = 4 << 20
 _LARGEST_VIDEO_BYTES = 1 << 30
 _TRIES = 3
 _RETRY_WAIT_S = 1.5
+_DOWNLOAD_S = 1800.0  # a host that sends a byte now and then breaks no other limit
+_STOP_GRACE_S = 15.0  # a video that has nearly arrived is let in
 
 
 class DownloadError(RuntimeError):
@@ -69,12 +72,29 @@ class Collector:
         while True:
             tries += 1
             try:
-                return await self._once(job, url)
+                return await self._within_time(self._once(job, url))
             except DownloadError as error:
                 if error.expired or tries == _TRIES:
                     raise
             if await self._desk.sleep(_RETRY_WAIT_S * tries):
                 raise DownloadError("stopped while downloading; the next run collects it")
+
+    async def _within_time(self, work: Coroutine[Any, Any, Collected]) -> Collected:
+        """Ends the work when its time is up, or soon after the batch was stopped."""
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._desk.stopped.wait())
+        try:
+            await asyncio.wait({task, stopped}, timeout=_DOWNLOAD_S, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and stopped.done():
+                await asyncio.wait({task}, timeout=_STOP_GRACE_S)
+        finally:
+            in_time = task.done()
+            stopped.cancel()
+            task.cancel()
+            await asyncio.wait({task})
+        if not in_time:
+            raise DownloadError("the download took too long")
+        return task.result()
 
     async def _once(self, job: Job, url: str) -> Collected:
         key = video_key(job.shot, job.take)

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 _LEDGER_THREADS = 4
 _FILE_THREADS = 16
+_INPUT_THREADS = 8  # apart from those: thousands of inputs to read must not stand before a video that has arrived
 
 
 class StoppedError(RuntimeError):
@@ -29,7 +30,8 @@ class Desk:
         self.ledger = parts.ledger
         self.stopped = asyncio.Event()
         self._ledger_threads = ThreadPoolExecutor(_LEDGER_THREADS, thread_name_prefix="wan-ledger")
-        self.file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="wan-files")
+        self.input_threads = ThreadPoolExecutor(_INPUT_THREADS, thread_name_prefix="wan-inputs")
+        self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="wan-files")
 
     async def record(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Calls a method of the ledger in one of its threads. Once begun it is carried through, cancelled or not."""
@@ -39,7 +41,7 @@ class Desk:
     async def files(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Runs blocking work on files in a thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.file_threads, lambda: work(*arguments, **named))
+        return await loop.run_in_executor(self._file_threads, lambda: work(*arguments, **named))
 
     async def sleep(self, seconds: float) -> bool:
         """Sleeps, or wakes early where the batch is stopped. True: stopped."""
@@ -55,4 +57,5 @@ class Desk:
     def close(self) -> None:
         """Waits for what the threads are doing."""
         self._ledger_threads.shutdown(wait=True)
-        self.file_threads.shutdown(wait=True)
+        self.input_threads.shutdown(wait=True)
+        self._file_threads.shutdown(wait=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from wan_pipeline.generation.collection import Collector
+from wan_pipeline.generation.completion import Completer
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import Event, Finished, Stage, Verdict
 from wan_pipeline.generation.inspection import Inspector
@@ -20,6 +21,7 @@ from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.generation.path import BatchTools, Path
 from wan_pipeline.generation.results import Shelf
 from wan_pipeline.providers.download import Downloader
+from wan_pipeline.providers.words import shown
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.owners import HEARTBEAT_EVERY_S
 from wan_pipeline.spend.records import ClaimOptions, Job
@@ -58,8 +60,8 @@ class Engine:
                 tools = BatchTools(
                     desk=desk,
                     lanes=lanes,
-                    inspector=Inspector(desk.bucket, desk.file_threads, self._parts.find_model),
-                    collector=Collector(desk, downloader),
+                    inspector=Inspector(desk.bucket, desk.input_threads, self._parts.find_model),
+                    completer=Completer(desk, lanes, Collector(desk, downloader)),
                     shelf=Shelf(desk),
                     stage=stage,
                     options=options,
@@ -75,7 +77,7 @@ class Engine:
                 finally:
                     if heartbeat is not None:
                         heartbeat.cancel()
-                        await desk.record(desk.ledger.release_owner)
+                        await self._let_go(desk)
         finally:
             self._loop = None
             desk.close()
@@ -109,9 +111,15 @@ class Engine:
             finished = await Path(shot, tools).go()
         except Exception as error:  # noqa: BLE001 - a shot's failure is its own; it is told, with its kind, and logged
             _log.warning("shot %s ended by an error that nobody foresaw", shot.key, exc_info=True)
-            finished = Finished(shot, Verdict.FAILED, f"{type(error).__name__}: {error}")
+            finished = Finished(shot, Verdict.FAILED, shown(f"{type(error).__name__}: {error}"))
         tools.emit(finished)
         return finished
+
+    async def _let_go(self, desk: Desk) -> None:
+        try:
+            await desk.record(desk.ledger.release_owner)
+        except Exception:  # noqa: BLE001 - what the shots have come to is not to be lost over it
+            _log.warning("the ledger could not be told that this batch has ended", exc_info=True)
 
     async def _heartbeat(self, desk: Desk) -> None:
         while True:

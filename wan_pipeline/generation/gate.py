@@ -43,6 +43,7 @@ class Gate:
         self._submits: deque[float] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._paused_until = 0.0
+        self._refusing_since: float | None = None
         self._closed: str | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -84,12 +85,19 @@ class Gate:
     def accepted(self) -> None:
         """A submission was taken: what a refusal had lowered grows again."""
         self._limit = min(self._ceiling, self._limit + 1)
+        self._refusing_since = None
         self._let_in()
 
-    def refused(self, wait_s: float) -> None:
-        """The provider said: too many. The caller still holds its place and leaves it now or after its wait."""
+    def refused(self, wait_s: float) -> float:
+        """The provider said: too many. The caller still holds its place and leaves it now or after its wait.
+
+        Gives for how many seconds it has refused everything.
+        """
+        now = asyncio.get_running_loop().time()
         self._limit = max(1, min(self._limit, self._in_flight) - 1)
-        self._paused_until = max(self._paused_until, asyncio.get_running_loop().time() + wait_s)
+        self._paused_until = max(self._paused_until, now + wait_s)
+        self._refusing_since = now if self._refusing_since is None else self._refusing_since
+        return now - self._refusing_since
 
     def close(self, reason: str) -> None:
         """Lets nobody in any more; those who wait get GateClosedError with the reason."""

@@ -62,18 +62,18 @@ class Lanes:
                 raise self._errors[provider]
             if provider not in self._lanes:
                 try:
-                    self._lanes[provider] = await self._make(provider)
+                    lane = self._lanes[provider] = await self._make(provider)
                 except ConfigurationError as error:
                     self._errors[provider] = error
                     raise
+                if self._desk.stopped.is_set():  # while it was being made, when `close_gates` could not see it
+                    lane.gate.close(STOPPED)
             return self._lanes[provider]
 
     async def _make(self, provider: str) -> Lane:
         client = await self._stack.enter_async_context(self._desk.parts.connect(provider))
         gate = Gate(client.limits)
         lane = Lane(self._desk, client, gate, Submitter(self._desk, client, gate))
-        if self._desk.stopped.is_set():
-            gate.close(STOPPED)
         jobs = await self._desk.record(self._desk.ledger.jobs, state=JobState.STORED, limit=_TIMES_LOOKED_UP)
         lane.remember(job for job in reversed(jobs) if job.provider == provider)
         return lane

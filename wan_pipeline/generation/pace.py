@@ -12,6 +12,7 @@ _ENOUGH = 5  # times seen before they are believed
 _KEPT = 200
 _SHORTEST_S = 0.25
 _LONGEST_S = 20.0
+_LONGEST_EARLY_S = 60.0  # times seen may mislead: those of jobs that were collected a day late, for one
 _SHARE = 0.08  # of the time waited so far: how late a result is found at most, while nothing is known
 _OVERDUE_SHARE = 0.25
 
@@ -33,13 +34,14 @@ class Pace:
     def next_wait_s(self, waited_s: float) -> float:
         """How long to wait until the next question about a job submitted `waited_s` ago.
 
-        Up to the quickest twentieth of the times seen: until then. Between that and the slowest twentieth: a tenth of
-        the distance. Beyond: seldomer, the longer it is overdue. With too few times seen: a share of the time waited.
+        Up to the quickest twentieth of the times seen: until then, or a minute. Between that and the slowest twentieth:
+        a tenth of the distance. Beyond: seldomer, the longer it is overdue. With too few times seen: a share of the time
+        waited.
         """
         if len(self._sorted) >= _ENOUGH:
             early, late = self._quantile(0.05), self._quantile(0.95)
             if waited_s < early:
-                return max(_SHORTEST_S, early - waited_s)
+                return max(_SHORTEST_S, min(_LONGEST_EARLY_S, early - waited_s))
             overdue_s = max(0.0, waited_s - late)
             return min(_LONGEST_S, max(_SHORTEST_S, (late - early) / 10 + overdue_s * _OVERDUE_SHARE))
         return min(_LONGEST_S, max(_SHORTEST_S, waited_s * _SHARE))

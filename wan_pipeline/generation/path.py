@@ -5,23 +5,25 @@ Each shot goes alone; what happens to it is its own. What does not belong here: 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from wan_pipeline.generation.collection import Collector, DownloadError
+from wan_pipeline.generation.completion import Completer, Ending
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import Event, Finished, Inspected, Progress, Quoted, Stage, Verdict, VideoResult
 from wan_pipeline.generation.gate import GateClosedError, Place
 from wan_pipeline.generation.inspection import Inspection, Inspector
 from wan_pipeline.generation.lanes import STOPPED, Lane, Lanes
-from wan_pipeline.generation.results import Shelf, made
-from wan_pipeline.generation.submission import delivery_problems, request_body
-from wan_pipeline.generation.waiting import GaveUp
+from wan_pipeline.generation.results import Shelf
+from wan_pipeline.generation.submission import UnwrittenError, delivery_problems, request_body
+from wan_pipeline.generation.waiting import PATIENCE_S
 from wan_pipeline.problems import ConfigurationError, Problem
-from wan_pipeline.providers.base import Failed, Model, Order, Quote, request_hash
-from wan_pipeline.providers.words import without_query
+from wan_pipeline.providers.base import JsonObject, Model, Order, Quote, request_hash
 from wan_pipeline.shots.shot import Shot
+from wan_pipeline.spend.errors import NotHolderError
 from wan_pipeline.spend.records import (
     Bought,
     ClaimOptions,
@@ -37,8 +39,10 @@ from wan_pipeline.spend.records import (
     Standing,
 )
 
-_OTHERS_WAIT_S = 1.0  # between looks at a job that another living process holds
-_NEW_URLS = 3  # how often a job is asked for a new result URL in one batch
+# Between looks at a job that somebody else holds. Each is a claim: a thousand shots that look once a second would keep
+# the ledger from the process that works.
+_OTHERS_WAIT_S, _OTHERS_WAIT_SHARE, _OTHERS_WAIT_AT_MOST_S = 1.0, 0.2, 15.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class BatchTools:
     desk: Desk
     lanes: Lanes
     inspector: Inspector
-    collector: Collector
+    completer: Completer
     shelf: Shelf
     stage: Stage
     options: ClaimOptions
@@ -75,7 +79,9 @@ class Path:
         self._shot = shot
         self._tools = tools
         self._desk = tools.desk
+        self._options = tools.options
         self._quote: Quote | None = None
+        self._others_since_s: float | None = None
 
     async def go(self) -> Finished:
         """Goes as far as the batch's stage; gives how it ended. Raises only what nobody foresaw."""
@@ -126,18 +132,24 @@ class Path:
 
     async def _settle(self, request: _Request) -> Finished:
         while True:
-            outcome = await self._claim(request, collect_only=True)
-            if isinstance(outcome, NotBought):
-                if self._tools.options.collect_only:
-                    return self._finished(Verdict.FAILED, f"not bought: {outcome.reason}")
-                finished = await self._buy(request)
-            else:
-                finished = await self._without_buying(request, outcome)
+            try:
+                finished = await self._look(request)
+            except NotHolderError as error:  # this host slept, and another one has taken the job over: see how it does
+                _log.warning("%s", error)
+                finished = None
+                await self._desk.sleep(_OTHERS_WAIT_S)
             if finished is not None:
                 return finished
 
-    async def _claim(self, request: _Request, *, collect_only: bool) -> ClaimOutcome:
-        options = replace(self._tools.options, collect_only=collect_only)
+    async def _look(self, request: _Request) -> Finished | None:
+        outcome = await self._claim(request, replace(self._options, collect_only=True))
+        if not isinstance(outcome, NotBought):
+            return await self._without_buying(request, outcome)
+        if self._options.collect_only:
+            return self._finished(Verdict.FAILED, f"not bought: {outcome.reason}")
+        return await self._buy(request)
+
+    async def _claim(self, request: _Request, options: ClaimOptions) -> ClaimOutcome:
         return await self._desk.record(self._desk.ledger.claim, request.frozen, self._desk.parts.budgets, options)
 
     async def _without_buying(self, request: _Request, outcome: ClaimOutcome) -> Finished | None:
@@ -170,15 +182,30 @@ class Path:
                     f"{outcome.needed} are needed{until}",
                 )
             case Joined(job=job, mine=True):
-                return await self._take_over(request.model, job)
+                return await self._ended(request, await self._tools.completer.take_over(job, self._tell))
             case Joined(job=job):
-                if await self._desk.sleep(_OTHERS_WAIT_S):
-                    return self._finished(Verdict.IN_FLIGHT, "stopped; another run works on it", job=job)
-                return None
+                return await self._wait_for_others(job)
             case NotBought():
                 return self._finished(Verdict.FAILED, f"not bought: {outcome.reason}")
             case Bought():
                 raise RuntimeError(f"{self._shot.key}: the ledger let a claim buy that was to collect only")
+
+    async def _wait_for_others(self, job: Job) -> Finished | None:
+        """Somebody works on the job: another process, or another shot of this batch. None: look again."""
+        given_up = self._tools.completer.left_open(job)
+        if given_up is not None:
+            return self._finished(Verdict.IN_FLIGHT, f"{job.shot} has the same request: {given_up}", job=job)
+        # Whoever waits for somebody else's video has asked for that one: what it comes to is the answer, and a second
+        # click on "new take" or "retry" buys nothing beside it.
+        self._options = replace(self._options, new_take=False, retry_failed=False)
+        now_s = asyncio.get_running_loop().time()
+        self._others_since_s = now_s if self._others_since_s is None else self._others_since_s
+        waited_s = now_s - self._others_since_s
+        if waited_s > PATIENCE_S:
+            return self._finished(Verdict.IN_FLIGHT, "another run has held it for hours; the next run asks", job=job)
+        if await self._desk.sleep(min(_OTHERS_WAIT_AT_MOST_S, max(_OTHERS_WAIT_S, waited_s * _OTHERS_WAIT_SHARE))):
+            return self._finished(Verdict.IN_FLIGHT, "stopped; another run works on it", job=job)
+        return None
 
     async def _buy(self, request: _Request) -> Finished | None:
         shot = self._shot
@@ -205,71 +232,57 @@ class Path:
             if lane.gate.closed is not None:
                 place.leave(unused=True)
                 return self._finished(Verdict.FAILED, f"not bought: {lane.gate.closed}")
-            outcome = await self._claim(request, collect_only=False)
+            outcome = await self._claim(request, self._options)
             if not isinstance(outcome, Bought):
                 place.leave(unused=True)
                 return await self._without_buying(request, outcome)
-            job = await lane.submitter.submit(outcome, request.model, body)
-            if job.state is not JobState.SUBMITTED:
-                verdict = Verdict.AMBIGUOUS if job.state is JobState.AMBIGUOUS else Verdict.FAILED
-                return self._finished(verdict, f"{job.state}: {job.error}", job=job)
-            self._tools.emit(Progress(shot, job.state, job.provider_job_id or ""))
-            return await self._see_through(request.model, lane, job, place)
+            return await self._carry_out(request, outcome, lane, place, body)
         finally:
             place.leave()
+
+    async def _carry_out(
+        self, request: _Request, bought: Bought, lane: Lane, place: Place, body: JsonObject
+    ) -> Finished:
+        completer = self._tools.completer
+        try:
+            job = await lane.submitter.submit(bought, request.model, body)
+        except UnwrittenError as error:
+            return self._finished(Verdict.AMBIGUOUS, completer.leave_open(bought.job, str(error)), job=bought.job)
+        except BaseException as error:
+            completer.leave_open(bought.job, error)
+            raise
+        if job.state is not JobState.SUBMITTED:
+            verdict = Verdict.AMBIGUOUS if job.state is JobState.AMBIGUOUS else Verdict.FAILED
+            return self._finished(verdict, f"{job.state}: {job.error}", job=job)
+        self._tell(job.state, job.provider_job_id or "")
+        ending = await completer.see_through(request.model, lane, job, place, self._tell)
+        return await self._ended(request, ending)
 
     # --- a job that the provider works on ---
 
-    async def _take_over(self, model: Model, job: Job) -> Finished:
-        try:
-            lane = await self._tools.lanes.lane(model.provider)
-        except ConfigurationError as error:
-            return self._finished(Verdict.IN_FLIGHT, str(error), job=job)
-        lane.gate.occupy()
-        place = Place(lane.gate)
-        self._tools.emit(Progress(self._shot, job.state, "taken over from a run that is gone"))
-        try:
-            return await self._see_through(model, lane, job, place, taken_over=True)
-        finally:
-            place.leave()
+    def _tell(self, state: JobState, note: str) -> None:
+        self._tools.emit(Progress(self._shot, state, note))
+
+    async def _ended(self, request: _Request, ending: Ending) -> Finished:
+        """The shot's end by a job's. The job may be another shot's that is gone: then the video is copied."""
+        video = ending.video
+        if video is not None and ending.job.shot != self._shot.key:
+            outcome = await self._claim(request, ClaimOptions(collect_only=True))
+            if isinstance(outcome, Reused):
+                copied = await self._tools.shelf.take_down(self._shot, outcome, request.frozen)
+                video = replace(copied, billed=video.billed, basis=video.basis) if copied else video
+        return self._finished(ending.verdict, ending.reason, job=ending.job, video=video)
 
     async def _collect_earlier(self, job: Job) -> None:
         """A job that was in flight as the batch began, for a request that its shot does not make any more (its files
         have changed since): it is paid for, so it is collected as the take that it was."""
-        outcome = await self._desk.record(self._desk.ledger.take_over, job.id)
-        if isinstance(outcome, Joined) and outcome.mine:
-            ended = await self._take_over(self._desk.parts.find_model(job.model), outcome.job)
-            self._tools.emit(
-                Progress(self._shot, outcome.job.state, f"take {job.take}, asked for before: {ended.verdict}")
-            )
-
-    async def _see_through(
-        self, model: Model, lane: Lane, job: Job, place: Place, *, taken_over: bool = False
-    ) -> Finished:
-        ledger, waiter = self._desk.ledger, lane.waiter(model)
-        for attempt in range(_NEW_URLS):
-            outcome = await waiter.wait(job, taken_over=taken_over or attempt > 0)
-            if isinstance(outcome, GaveUp):
-                return self._finished(Verdict.IN_FLIGHT, outcome.reason, job=job)
-            if isinstance(outcome, Failed):
-                job = await self._desk.record(ledger.mark_failed, job.id, outcome.reason, outcome.reported)
-                return self._finished(Verdict.FAILED, f"{job.provider}: {outcome.reason}", job=job)
-            place.leave()
-            url = without_query(outcome.url)
-            job = await self._desk.record(ledger.mark_generated, job.id, url, outcome.reported)
-            self._tools.emit(Progress(self._shot, job.state))
-            try:
-                collected = await self._tools.collector.collect(job, outcome.url)
-            except DownloadError as error:
-                if error.expired and attempt + 1 < _NEW_URLS:
-                    continue
-                if error.no_video:
-                    job = await self._desk.record(ledger.mark_lost, job.id, str(error))
-                    return self._finished(Verdict.FAILED, f"lost: {error}", job=job)
-                return self._finished(Verdict.IN_FLIGHT, f"{error}; the next run collects it", job=job)
-            job = await self._desk.record(ledger.mark_stored, job.id, collected.video)
-            return self._finished(Verdict.MADE, job=job, video=made(job, collected.checks))
-        raise AssertionError("unreachable: the last attempt returns")
+        try:
+            outcome = await self._desk.record(self._desk.ledger.take_over, job.id)
+            if isinstance(outcome, Joined) and outcome.mine:
+                ended = await self._tools.completer.take_over(outcome.job, self._tell)
+                self._tell(outcome.job.state, f"take {job.take}, asked for before: {ended.verdict}")
+        except Exception:  # noqa: BLE001 - how the shot itself has ended stays true
+            _log.warning("job %s, an earlier take of %s, stays in flight", job.id, self._shot.key, exc_info=True)
 
     # --- endings ---
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from typing import ParamSpec
 
 from wan_pipeline.bucket import Bucket
 from wan_pipeline.generation.desk import Desk
@@ -30,12 +32,23 @@ from wan_pipeline.providers.base import (
     Slot,
     SubmitOutcome,
 )
+from wan_pipeline.providers.words import shown
+from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.records import Bought, Job
 
 FETCH_URL_LASTS_S = 24 * 3600  # a provider may fetch an input late, out of its own queue
 _NOT_SENT_WAITS_S = (1.0, 3.0, 9.0, 20.0)
 _REFUSED_WAIT_S = 5.0  # where a 429 does not say how long
 _REFUSED_WAIT_AT_MOST_S = 300.0
+_REFUSED_FOR_S = 3600.0  # a provider that has taken nothing for so long takes nothing: a quota, not a rush
+_WRITE_AGAIN_S = 2.0
+_WRITE_FOR_S = 600.0  # how long the ledger may be out of reach before an answer is told to a person instead
+_log = logging.getLogger(__name__)
+P = ParamSpec("P")
+
+
+class UnwrittenError(RuntimeError):
+    """The provider has answered, and the ledger could not be told: the message says what it would have been told."""
 
 
 def delivery_problems(bucket: Bucket, model: Model, inputs: Sequence[MediaInput]) -> list[Problem]:
@@ -95,7 +108,8 @@ class Submitter:
             match outcome:
                 case Accepted():
                     self._gate.accepted()
-                    return await self._desk.record(
+                    return await self._write_down(
+                        f"{self._client.name} took job {job_id} as {outcome.provider_job_id}",
                         self._desk.ledger.mark_accepted,
                         job_id,
                         attempt_id,
@@ -121,7 +135,9 @@ class Submitter:
                 case Refused():
                     await self._desk.record(self._desk.ledger.mark_refused, job_id, attempt_id, outcome.reason)
                     wait_s = min(_REFUSED_WAIT_AT_MOST_S, outcome.retry_after_s or _REFUSED_WAIT_S)
-                    if not await self._wait_after_refusal(wait_s):
+                    if self._gate.refused(wait_s) > _REFUSED_FOR_S:
+                        self._gate.close(f"{self._client.name} has taken nothing for long: {outcome.reason}")
+                    if not await self._wait_after_refusal():
                         return await self._never_sent(job_id, None, self._gate.closed or outcome.reason)
             if self._gate.closed is not None:
                 return await self._never_sent(job_id, None, self._gate.closed)
@@ -136,16 +152,34 @@ class Submitter:
             await asyncio.shield(self._desk.record(self._desk.ledger.mark_ambiguous, job_id, attempt_id, reason))
             raise
 
-    async def _wait_after_refusal(self, wait_s: float) -> bool:
+    async def _wait_after_refusal(self) -> bool:
         """Gives the place up, waits at the end of the queue, and comes back with a place. False: the gate closed."""
-        self._gate.refused(wait_s)
         self._gate.leave()
         try:
             await self._gate.enter()
-        except GateClosedError:
+        except BaseException as error:
             self._gate.occupy()  # the caller leaves it
-            return False
+            if isinstance(error, GateClosedError):
+                return False
+            raise
         return True
+
+    async def _write_down(self, said: str, call: Callable[P, Job], *arguments: P.args, **named: P.kwargs) -> Job:
+        """An answer that is worth money is not lost because a disk is full or a database restarts: it is kept here and
+        tried for a good while, and in the log meanwhile. Raises UnwrittenError in the end."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _WRITE_FOR_S
+        while True:
+            try:
+                return await self._desk.record(call, *arguments, **named)
+            except LedgerError:
+                raise  # it could be told, and does not agree
+            except Exception as error:
+                reason = shown(f"{type(error).__name__}: {error}")
+                _log.error("%s, and the ledger cannot write it down: %s", said, reason)
+                if loop.time() > end:
+                    raise UnwrittenError(f"{said}, and the ledger could not write it down: {reason}") from error
+            await asyncio.sleep(_WRITE_AGAIN_S)
 
     async def _never_sent(self, job_id: str, attempt_id: str | None, reason: str) -> Job:
         return await self._desk.record(

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from wan_pipeline.bucket import open_bucket
 from wan_pipeline.bucket_server import bucket_app
 from wan_pipeline.generation.engine import Engine
-from wan_pipeline.generation.events import Event, Finished, Stage
+from wan_pipeline.generation.events import Event, Finished, Progress, Stage
 from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.money import Money
 from wan_pipeline.providers.base import ProviderClient, ProviderLimits
@@ -144,3 +144,18 @@ class House:
         finally:
             ledger.close()
         return {result.shot.key: result for result in results}
+
+
+async def no_files(request: httpx.Request, go_on: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """A fault: no result can be downloaded."""
+    return httpx.Response(503) if request.url.path.startswith("/files/") else await go_on()
+
+
+def stop_once_out(house: House) -> Callable[[Event], None]:
+    """For `on_event`: stops the batch as soon as one job is at its provider."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and house.engine:
+            house.engine.stop()
+
+    return stop

@@ -42,3 +42,10 @@ def test_with_known_times_a_result_is_found_with_few_questions() -> None:
     polls = [polls_and_lateness(pace, took) for took in seen]
     assert sum(count for count, _ in polls) / len(polls) < 8
     assert max(late for _, late in polls) < 7
+
+
+def test_times_that_mislead_do_not_put_off_the_question_for_long() -> None:
+    """A batch that was collected a day late is in the ledger as so many jobs that took a day."""
+    pace = Pace([86_400.0] * 50)
+    _, late_s = polls_and_lateness(pace, 100.0)
+    assert late_s <= 60

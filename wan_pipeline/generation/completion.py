@@ -1,0 +1,142 @@
+"""Completion: a job that its provider works on is waited for, collected and recorded, whoever has bought it.
+
+What belongs here: everything after the submission, and what is told of a job that cannot be brought to its end now. What
+does not: which job a shot needs (path.py), and how waiting and downloading are done (waiting.py, collection.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from wan_pipeline.generation.collection import Collector, DownloadError
+from wan_pipeline.generation.desk import Desk
+from wan_pipeline.generation.events import Verdict, VideoResult
+from wan_pipeline.generation.gate import Place
+from wan_pipeline.generation.lanes import Lane, Lanes
+from wan_pipeline.generation.results import made
+from wan_pipeline.generation.waiting import GaveUp
+from wan_pipeline.problems import ConfigurationError
+from wan_pipeline.providers.base import Failed, Model
+from wan_pipeline.providers.words import shown, without_query
+from wan_pipeline.spend.errors import NotHolderError
+from wan_pipeline.spend.records import Job, JobState
+
+_NEW_URLS = 3  # how often a job is asked for a new result URL in one batch
+# A page in place of the video ("back soon") is no reason to let go of what is paid: not while upstream's URLs live.
+_NO_VIDEO_FOR = timedelta(hours=24)
+_log = logging.getLogger(__name__)
+
+Tell = Callable[[JobState, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a job's way ended in this batch."""
+
+    verdict: Verdict
+    reason: str
+    job: Job
+    video: VideoResult | None = None
+
+
+class Completer:
+    """Sees the jobs of one batch through."""
+
+    def __init__(self, desk: Desk, lanes: Lanes, collector: Collector) -> None:
+        self._desk = desk
+        self._lanes = lanes
+        self._collector = collector
+        self._left_open: dict[str, str] = {}
+
+    def left_open(self, job: Job) -> str | None:
+        """Why this batch has done with the job for now though it is under way: nobody in it works on the job any more.
+
+        Shots with the same request wait for one of them; without this they would wait for each other for ever.
+        """
+        return self._left_open.get(job.id) if job.owner == self._desk.ledger.owner_id else None
+
+    def leave_open(self, job: Job, error: BaseException | str) -> str:
+        """The batch gives the job up for now; the next run finds it. Gives the reason in words fit to be shown."""
+        reason = error if isinstance(error, str) else shown(f"{type(error).__name__}: {error}")
+        self._left_open[job.id] = reason
+        return reason
+
+    async def take_over(self, job: Job, tell: Tell) -> Ending:
+        """A job that this batch holds since its holder is gone. It is asked for where it was bought, whatever the
+        shot's model is now."""
+        try:
+            model = self._desk.parts.find_model(job.model)
+            lane = await self._lanes.lane(model.provider)
+        except ConfigurationError as error:
+            return self._not_now(job, str(error))
+        except BaseException as error:
+            self.leave_open(job, error)
+            raise
+        lane.gate.occupy()
+        place = Place(lane.gate)
+        tell(job.state, "taken over from a run that is gone")
+        try:
+            return await self.see_through(model, lane, job, place, tell, taken_over=True)
+        finally:
+            place.leave()
+
+    async def see_through(
+        self, model: Model, lane: Lane, job: Job, place: Place, tell: Tell, *, taken_over: bool = False
+    ) -> Ending:
+        """To its end, or as far as it goes now. Raises NotHolderError where another process holds the job meanwhile."""
+        try:
+            return await self._through(model, lane, job, place, tell, taken_over=taken_over)
+        except NotHolderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a full disk or a bucket that is gone: the job is paid and goes on
+            _log.warning("job %s (%s) could not be collected", job.id, job.shot, exc_info=True)
+            return self._not_now(job, f"{self.leave_open(job, error)}; the next run collects it")
+        except BaseException as error:
+            self.leave_open(job, error)
+            raise
+
+    async def _through(
+        self, model: Model, lane: Lane, job: Job, place: Place, tell: Tell, *, taken_over: bool
+    ) -> Ending:
+        ledger, waiter = self._desk.ledger, lane.waiter(model)
+        for attempt in range(_NEW_URLS):
+            outcome = await waiter.wait(job, taken_over=taken_over or attempt > 0)
+            if isinstance(outcome, GaveUp):
+                return self._not_now(job, outcome.reason)
+            if isinstance(outcome, Failed):
+                return await self._failed(job, outcome)
+            place.leave()
+            url = without_query(outcome.url)
+            job = await self._desk.record(ledger.mark_generated, job.id, url, outcome.reported)
+            tell(job.state, "")
+            try:
+                collected = await self._collector.collect(job, outcome.url)
+            except DownloadError as error:
+                if error.expired and attempt + 1 < _NEW_URLS:
+                    continue
+                if error.no_video and _since_generated(job) > _NO_VIDEO_FOR:
+                    job = await self._desk.record(ledger.mark_lost, job.id, str(error))
+                    return Ending(Verdict.FAILED, f"lost: {error}", job)
+                return self._not_now(job, f"{error}; the next run collects it")
+            job = await self._desk.record(ledger.mark_stored, job.id, collected.video)
+            return Ending(Verdict.MADE, "", job, made(job, collected.checks))
+        raise AssertionError("unreachable: the last attempt returns")
+
+    async def _failed(self, job: Job, outcome: Failed) -> Ending:
+        reason = f"{job.provider}: {outcome.reason}"
+        if job.state is JobState.GENERATED:  # it was made and is there no more: no failure, and not for nothing
+            job = await self._desk.record(self._desk.ledger.mark_lost, job.id, outcome.reason)
+            return Ending(Verdict.FAILED, f"lost: {reason}", job)
+        job = await self._desk.record(self._desk.ledger.mark_failed, job.id, outcome.reason, outcome.reported)
+        return Ending(Verdict.FAILED, reason, job)
+
+    def _not_now(self, job: Job, reason: str) -> Ending:
+        self.leave_open(job, reason)
+        return Ending(Verdict.IN_FLIGHT, reason, job)
+
+
+def _since_generated(job: Job) -> timedelta:
+    return datetime.now(UTC) - (job.generated_at or job.claimed_at)
