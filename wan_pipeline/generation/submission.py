@@ -120,7 +120,10 @@ class Submitter:
                 case Ambiguous():
                     return await self._desk.record(self._desk.ledger.mark_ambiguous, job_id, attempt_id, outcome.reason)
                 case Rejected():
-                    return await self._desk.record(self._desk.ledger.mark_rejected, job_id, attempt_id, outcome.reason)
+                    said = f"{self._client.name} rejected job {job_id}"
+                    return await self._write_down(
+                        said, self._desk.ledger.mark_rejected, job_id, attempt_id, outcome.reason
+                    )
                 case Denied():
                     self._gate.close(f"{self._client.name} takes nothing more: {outcome.reason}")
                     return await self._desk.record(
@@ -133,10 +136,10 @@ class Submitter:
                     await self._desk.sleep(_NOT_SENT_WAITS_S[unsent])
                     unsent += 1
                 case Refused():
-                    await self._desk.record(self._desk.ledger.mark_refused, job_id, attempt_id, outcome.reason)
                     wait_s = min(_REFUSED_WAIT_AT_MOST_S, outcome.retry_after_s or _REFUSED_WAIT_S)
                     if self._gate.refused(wait_s) > _REFUSED_FOR_S:
                         self._gate.close(f"{self._client.name} has taken nothing for long: {outcome.reason}")
+                    await self._desk.record(self._desk.ledger.mark_refused, job_id, attempt_id, outcome.reason)
                     if not await self._wait_after_refusal():
                         return await self._never_sent(job_id, None, self._gate.closed or outcome.reason)
             if self._gate.closed is not None:
@@ -146,8 +149,11 @@ class Submitter:
     async def _post(self, model: Model, body: JsonObject, job_id: str, attempt_id: str) -> SubmitOutcome:
         try:
             return await self._client.submit(model, body, attempt_id)
+        except Exception as error:  # noqa: BLE001 - whatever it was: nobody knows how far it got
+            _log.warning("job %s: its submission broke off in this program", job_id, exc_info=True)
+            return Ambiguous(shown(f"{type(error).__name__} while the request was under way: {error}"))
         except BaseException as error:
-            # Nobody knows how far it got: that is written down before the error goes on its way.
+            # Cancelled: that nobody knows how far it got is written down before the error goes on its way.
             reason = f"{type(error).__name__} while the request was under way"
             await asyncio.shield(self._desk.record(self._desk.ledger.mark_ambiguous, job_id, attempt_id, reason))
             raise

@@ -5,6 +5,7 @@ The question is always the same: can the provider have taken the job? Only a sur
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
@@ -29,6 +30,9 @@ BEFORE_THE_FIRST_BYTE = (
 _DENIED = frozenset({401, 402, 403})
 # What a gateway answers on behalf of a server that it has lost sight of: no sure no, though they are 4xx.
 UNSURE_4XX = frozenset({408, 499})
+# In place of the documented code, where the id is not where it is documented either: an interface that has changed.
+_MAY_BE_YES = frozenset({"", "0", "ok", "success", "succeeded", "successful", "accepted", "created", "queued", "true"})
+_IS_2XX = re.compile(r"2\d\d")
 
 
 def refusal(code: int, reason: str, wait_s: float | None = None) -> PostFailure:
@@ -44,7 +48,10 @@ def refusal(code: int, reason: str, wait_s: float | None = None) -> PostFailure:
 
 def refusal_inside(code: object, reason: str) -> PostFailure:
     """The meaning of an error code in the body of an HTTP 200: rejected, unless it is one of the codes that speak of the
-    key, the credit or too many requests."""
+    key, the credit or too many requests. A code that may well stand for success is no sure no."""
+    text = str(code).strip().lower()
+    if type(code) not in (int, str) or text in _MAY_BE_YES or _IS_2XX.fullmatch(text):
+        return Ambiguous(reason)
     known = int(code) if isinstance(code, (int, str)) and str(code).isdecimal() and len(str(code)) == 3 else 0
     return refusal(known, reason) if known in _DENIED or known == 429 else Rejected(reason)
 

@@ -86,6 +86,19 @@ def test_a_batch_whose_ledger_cannot_be_told_of_its_end_still_gives_its_results(
     assert house.make()["shot000"].verdict is Verdict.MADE
 
 
+def test_an_answer_that_makes_the_reader_stumble_is_ambiguous(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.shots(1)
+
+    def stumble(*_: Any) -> Any:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("wan_pipeline.providers.wavespeed.WaveSpeedClient._read_submission", stumble)
+    result = house.make()["shot000"]
+    assert result.verdict is Verdict.AMBIGUOUS
+    assert "surprise" in result.reason
+    assert [job.state for job in house.ledger().jobs()] == [JobState.AMBIGUOUS]
+
+
 # --- what the provider works on ---
 
 

@@ -112,6 +112,13 @@ def test_an_error_code_inside_a_200_is_a_refusal_in_the_providers_words(
     assert str(code) in outcome.reason
 
 
+@pytest.mark.parametrize("provider", ["shortapi", "wavespeed"])
+@pytest.mark.parametrize("code", ["success", "OK", "", 204, "299", True, [], {"value": 0}])
+def test_a_code_that_may_mean_success_is_no_sure_no(provider: str, code: Any) -> None:
+    outcome = submit(provider, {"code": code, "message": "fine", "result": {"task": "somewhere else"}})
+    assert isinstance(outcome, Ambiguous), outcome
+
+
 @pytest.mark.parametrize(
     ("provider", "body"),
     [("shortapi", {"code": 500, "data": {"job_id": "j-1"}}), ("wavespeed", {"code": 500, "data": {"id": "j-1"}})],
