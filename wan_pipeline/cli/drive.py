@@ -32,6 +32,7 @@ from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.settings import Settings
 from wan_pipeline.shots.shot import Shot
 
+_log = logging.getLogger(__name__)
 MAX_PIECES_AT_ONCE = 8
 _WHOLE = 10**9  # a piece of `run` may be as long as it likes: one batch shares the providers' limits best
 _LOOK_AGAIN_S = 0.5
@@ -116,12 +117,16 @@ class Drive:
     def _one(self, piece: Piece, mark: str) -> PieceResult:
         if self.stopped_by is not None:
             return PieceResult(piece, None, "stopped before it began")
-        result = self._job.execute_in_process(
-            instance=self._instance,
-            tags={**self._tags, **piece.range_tags, PROCESS_TAG: mark},
-            run_config=_QUIET,
-            raise_on_error=False,
-        )
+        try:
+            result = self._job.execute_in_process(
+                instance=self._instance,
+                tags={**self._tags, **piece.range_tags, PROCESS_TAG: mark},
+                run_config=_QUIET,
+                raise_on_error=False,
+            )
+        except Exception as error:  # noqa: BLE001 - Dagster's own trouble with one piece: the others go on, and are told
+            _log.warning("a run of %s broke off", ", ".join(piece.keys), exc_info=True)
+            return PieceResult(piece, None, f"its run broke off: {type(error).__name__}: {error}")
         return PieceResult(piece, result.run_id, None if result.success else _error(result))
 
     @contextmanager

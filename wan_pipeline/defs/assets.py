@@ -24,7 +24,7 @@ from wan_pipeline.defs.take_up import remember_finished
 from wan_pipeline.generation import listeners
 from wan_pipeline.generation.events import GOOD_VERDICTS, Finished, Quoted, Stage
 from wan_pipeline.money import Money
-from wan_pipeline.shots.shot import Shot
+from wan_pipeline.shots.shot import Shot, missing
 from wan_pipeline.spend.records import ClaimOptions
 
 GONE = "gone"
@@ -120,7 +120,10 @@ def shots_to_videos(context: dg.AssetExecutionContext, installation: Installatio
             opened.check()
         shots, bad = _shots_of(opened, context.partition_keys)
         log = ShotLog(context, assets, checks, opened.settings.public_base_url)
-        finished, quoted = _work(opened, shots, stage, options, context.run_id, log)
+        # What was bought for a shot that is gone is paid for all the same, and collected.
+        paid_for = [missing(key, opened.bucket.url) for key, _, _ in bad] if stage is Stage.GENERATE else []
+        finished, quoted = _work(opened, [*shots, *paid_for], stage, options, context.run_id, log)
+        finished = [item for item in finished if item.shot.key not in {shot.key for shot in paid_for}]
         if stage is Stage.GENERATE:
             remember_finished(opened.ledger.index, finished, datetime.now(UTC), simulated=opened.simulated)
     billed = Money.total(item.video.billed for item in finished if item.video and item.video.billed is not None)

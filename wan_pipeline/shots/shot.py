@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from wan_pipeline.problems import Problem
 from wan_pipeline.providers.base import CommonSettings, Order, Slot
@@ -39,3 +39,12 @@ class Shot:
     @property
     def ready(self) -> bool:
         return not self.problems
+
+
+def missing(key: str, bucket: str) -> Shot:
+    """A shot whose files are in the bucket no more. It cannot be made, but what was bought for it can be collected."""
+    problem = Problem(
+        key, "", "", f"no file below inbox/ of {bucket} makes this shot any more", "Put it back, or leave the shot out."
+    )
+    moment = datetime.now(UTC)
+    return Shot(key, "", None, CommonSettings(), {}, None, "", "", moment, (), problems=(problem,))

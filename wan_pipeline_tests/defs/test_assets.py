@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from wan_pipeline.defs.partitions import add_shots
+from wan_pipeline.defs.resources import SimulatorResource
 from wan_pipeline.money import ZERO
 from wan_pipeline_tests.defs.lab import DEFAULTS, RANGE, Lab, jpeg
 
@@ -194,6 +195,23 @@ def test_a_shot_that_is_gone_from_the_bucket_fails_and_the_others_are_made(lab: 
 
     assert "b: gone: no file below inbox/" in lab.failure(result)
     assert lab.materialized("generated_videos") == set(KEYS[:3])
+
+
+def test_what_is_in_flight_for_a_shot_that_is_gone_is_collected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.put_shots(KEYS[:2])
+    monkeypatch.setattr("wan_pipeline.generation.waiting.PATIENCE_S", -1)  # a first run that does not wait
+    monkeypatch.setattr("wan_pipeline.generation.pace._SHORTEST_S", 0.0)
+    lab.overrides["simulator"] = SimulatorResource(latency_s="1", render="shared")
+    assert not lab.run(KEYS[:2]).success
+    assert {str(job.state) for job in lab.jobs()} == {"submitted"}
+    monkeypatch.undo()
+    (lab.bucket / f"inbox/{KEYS[0]}.jpg").unlink()
+
+    result = lab.run(KEYS[:2])
+
+    assert f"{KEYS[0]}: gone: no file below inbox/" in lab.failure(result)
+    assert {str(job.state) for job in lab.jobs()} == {"stored"}
+    assert (lab.bucket / f"videos/{KEYS[0]}/take-1.mp4").exists()
 
 
 def test_a_tag_that_nobody_understands_fails_the_run_before_any_money(lab: Lab) -> None:
