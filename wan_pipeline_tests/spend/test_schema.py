@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,17 @@ def test_opening_twice_keeps_what_is_there(empty_url: str) -> None:
     with Ledger.open(empty_url) as ledger:
         ledger.check()
         assert ledger.job(job.id) == job
+
+
+def test_threads_of_one_process_may_create_different_ledgers_at_once(tmp_path: Path) -> None:
+    """alembic keeps what it is about in globals."""
+
+    def create(number: int) -> None:
+        with Ledger.open(f"sqlite:///{tmp_path / f'{number}.sqlite'}") as ledger:
+            ledger.check()
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(create, range(6))) == [None] * 6
 
 
 def test_an_upgrade_that_breaks_off_leaves_nothing_half_done(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
