@@ -94,7 +94,7 @@ class Settings(BaseSettings):
             return cls(**overrides)  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
             lines = [
-                f"{item['loc'][0] if item['loc'] else 'settings'}: {item['msg']}"
+                f"{item['loc'][0] if item['loc'] else 'settings'}: {item['msg'].removeprefix('Value error, ')}"
                 + ("" if "KEY" in str(item["loc"]) else f" (found: {item['input']!r})")
                 for item in error.errors()
             ]

@@ -62,7 +62,7 @@ def commands(debug: bool) -> None:
 
     \b
     Begin with:
-      wan-pipeline demo      six shots and more, made by simulated providers; nothing is bought
+      wan-pipeline demo      eight sample videos, made by simulated providers: nothing is bought
       wan-pipeline dev       Dagster's UI over the same
     """
 

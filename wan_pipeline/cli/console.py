@@ -6,6 +6,7 @@ On a terminal tables have its width; elsewhere they have the width they need, so
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +76,42 @@ def print_table(
             break
         shown.remove(spare)
         table = _table(columns, cells, total, shown)
+    too_wide = target.measure(table, options=target.options.update(max_width=_WIDE)).maximum - target.width
+    if too_wide > 0:
+        _fold_paths(cells, [index for index in shown if not columns[index].right], too_wide)
+        table = _table(columns, cells, total, shown)
     target.print(table)
+
+
+def _fold_paths(cells: list[list[str]], indexes: Sequence[int], too_wide: int) -> None:
+    """Break models, shots and files after a slash, and not within a name, as far as that makes the table narrow enough."""
+
+    def width(index: int) -> int:
+        return max((len(line) for row in cells for line in row[index].split("\n")), default=0)
+
+    enough = sum(map(width, indexes)) - too_wide
+    while sum(map(width, indexes)) > enough:  # each time the widest that can still be folded
+        for index in sorted(indexes, key=width, reverse=True):
+            folded = [_folded(row[index], width(index) - 1) for row in cells]
+            if None not in folded:
+                for row, text in zip(cells, folded, strict=True):
+                    row[index] = text or ""
+                break
+        else:
+            return
+
+
+def _folded(text: str, width: int) -> str | None:
+    """The text in lines of at most `width`, broken after slashes; None where a name is longer than that."""
+    lines = [""]
+    for name in re.findall(r"[^/]*/|[^/]+", text.replace("\n", "")):
+        if len(name) > width:
+            return None
+        if len(lines[-1]) + len(name) > width:
+            lines.append(name)
+        else:
+            lines[-1] += name
+    return "\n".join(lines)
 
 
 def _table(

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from wan_pipeline.spend.records import Job, Take
 
 
-@click.command(epilog=example("wan-pipeline demo", "WAN_HOME=/tmp/try wan-pipeline demo --json"))
+@click.command(
+    short_help="Make eight sample videos, with simulated providers.",
+    epilog=example("wan-pipeline demo", "WAN_HOME=/tmp/try wan-pipeline demo --json"),
+)
 @json_option
 def command(as_json: bool) -> int:
     """Make videos of a sample inbox, with simulated providers: nothing is bought.

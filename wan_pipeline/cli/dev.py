@@ -31,7 +31,10 @@ _LET_FINISH_S = 60  # a terminated run writes down what it has sent
 _LOOK_AGAIN_S = 0.5
 
 
-@click.command(epilog=example("wan-pipeline dev", "wan-pipeline dev --port 3001"))
+@click.command(
+    short_help="Start Dagster's UI, with its daemon.",
+    epilog=example("wan-pipeline dev", "wan-pipeline dev --port 3001"),
+)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="Of the UI. 0: a free one."
 )
@@ -143,7 +146,7 @@ def _run_dagster(workspace: Path, port: int, variables: dict[str, str]) -> int:
     try:
         # A session of its own: a terminal's Ctrl-C comes to us alone, and we end the children in their order.
         child = subprocess.Popen(  # noqa: S603 - our own interpreter, arguments of our own
-            [sys.executable, "-m", "dagster", *arguments],
+            [sys.executable, "-m", "wan_pipeline.cli.dagster_dev", *arguments],
             env=os.environ | {"PYTHONWARNINGS": "ignore"} | variables,
             cwd=Path.cwd(),
             start_new_session=True,

@@ -51,8 +51,26 @@ def _findings() -> Iterator[Finding]:
         return
     what = "simulated providers, nothing is bought" if settings.mode == "demo" else "real providers: runs spend money"
     yield Finding("settings", "ok", f"WAN_MODE={settings.mode} ({what}); WAN_HOME={settings.home.absolute()}")
+    yield from _unknown_variables()
     for check in (_bucket, _inputs, _keys, _models, _ledger, _dagster, _simulator):
         yield from _guarded(check, settings)
+
+
+def _unknown_variables() -> Iterator[Finding]:
+    """A misspelt budget is no budget: variables that look like settings, and are none."""
+    import difflib
+    import os
+
+    from wan_pipeline.cli import simulator
+
+    known = {field.alias for field in Settings.model_fields.values() if field.alias}
+    known.add("WAN_DAGSTER_STORAGE_URL")
+    known |= {option.envvar for option in simulator.command.params if isinstance(option.envvar, str)}
+    for name in sorted(os.environ):
+        if name.startswith("WAN_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]}?" if near else "docs/operating.md lists the settings"
+            yield Finding("settings", "note", f"{name} is set, and is no setting: it has no effect", remedy)
 
 
 def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:

@@ -117,13 +117,17 @@ def _quiet_shots(opened: OpenInstallation, asked: Asked) -> tuple[list[Shot], se
 
 def _check_keys_of_providers(opened: OpenInstallation, work: WorkList) -> None:
     """Live mode with a key missing fails at once, before anything is bought with another key."""
-    providers = {find_model(shot.model_id).provider for shot in work.to_make if shot.ready and shot.model_id}
+    shots: dict[str, list[str]] = {}
+    for shot in work.to_make:
+        if shot.ready and shot.model_id:
+            shots.setdefault(find_model(shot.model_id).provider, []).append(shot.key)
     missing: list[str] = []
-    for provider in sorted(providers):
+    for provider, keys in sorted(shots.items()):
         try:
             opened.connect(provider)
         except ConfigurationError as error:
-            missing.append(str(error))
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            missing.append(f"{error} (it is needed by {keys[0]}{more}; --shot makes others without it)")
     if missing:
         raise ConfigurationError("; ".join(missing))
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import dagster as dg
 
-PROCESS_TAG = "wan_pipeline/process"
+PROCESS_TAG = "wan_process"  # not below wan/: it is no order of an operator
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -32,7 +32,7 @@ def process_mark(home: Path) -> Generator[str]:
     """The value of PROCESS_TAG for the runs of this process: proof that it lives, within this block."""
     folder = _folder(home)
     folder.mkdir(parents=True, exist_ok=True)
-    name = uuid4().hex
+    name = uuid4().hex[:12]  # fits on the UI's page of runs
     draft, path = folder / f"{_DRAFT}{name}", folder / name
     with draft.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

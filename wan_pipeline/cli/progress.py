@@ -51,7 +51,12 @@ def told(event: Finished) -> str:
     if event.verdict in (Verdict.MADE, Verdict.REUSED) and video is not None:
         billed = "not said" if video.billed is None else f"{video.billed} USD"
         return f"{event.shot.key}: {event.verdict}, {video.model}, {video.duration_s:g} s, billed {billed}"
-    return f"{event.shot.key}: {event.verdict}" + (f": {event.reason}" if event.reason else "")
+    return reason_line(event.shot.key, event.verdict, event.reason)
+
+
+def reason_line(shot: str, verdict: Verdict, reason: str) -> str:
+    """`shot: verdict: reason`, the verdict not twice where the reason begins with it."""
+    return ": ".join(part for part in (shot, str(verdict), reason.removeprefix(f"{verdict}: ")) if part)
 
 
 class _Lines:

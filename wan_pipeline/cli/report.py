@@ -24,12 +24,19 @@ class _Day(click.ParamType[date]):
         if isinstance(value, date):
             return value
         try:
-            return date.fromisoformat(value)
+            day = date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a day: write it as 2026-08-31", param, ctx)
+        today = datetime.now(UTC).date()
+        if day > today:
+            self.fail(f"{value} has not begun: today is {today} (UTC)", param, ctx)
+        return day
 
 
-@click.command(epilog=example("wan-pipeline report", "wan-pipeline report --date 2026-08-31 --json"))
+@click.command(
+    short_help="Write and print a day's cost report.",
+    epilog=example("wan-pipeline report", "wan-pipeline report --date 2026-08-31 --json"),
+)
 @click.option("--date", "day", type=_Day(), metavar="YYYY-MM-DD", help="A UTC day. Default: today.")
 @json_option
 def command(day: date | None, as_json: bool) -> None:
@@ -106,7 +113,7 @@ def print_report(report: CostReport) -> None:
         Column("kind", spare=True),
         Column("provider", spare=True),
         Column("model"),
-        Column("resolution"),
+        Column("size"),
         Column("campaign"),
         Column("jobs", right=True),
         Column("failed", right=True),
@@ -115,7 +122,7 @@ def print_report(report: CostReport) -> None:
         Column("billed USD", right=True),
         Column("held USD", right=True, spare=True),
         Column("unknown USD", right=True, spare=True),
-        Column("USD per second", right=True),
+        Column("USD per second", right=True, spare=True),
     ]
     for kind in report.kinds:
         print_table(

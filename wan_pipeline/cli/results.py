@@ -9,12 +9,14 @@ from typing import Any
 
 from wan_pipeline.cli.console import Column, json_usd, print_table, seconds, usd, video_file
 from wan_pipeline.cli.exits import ALL_MADE, FAILED
+from wan_pipeline.cli.progress import reason_line
 from wan_pipeline.cli.work_list import Known
 from wan_pipeline.generation.events import GOOD_VERDICTS, Finished, Verdict
 from wan_pipeline.money import ZERO, Money
 from wan_pipeline.shots.shot import Shot
 
 _NO_FAILURE = GOOD_VERDICTS | {Verdict.NOT_DUE}
+_NOBODY_KNOWS = {Verdict.AMBIGUOUS, Verdict.IN_FLIGHT}  # what they cost
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def row_of_finished(event: Finished) -> Row:
             event.reason,
             event.shot.model_id,
             quoted=event.quote.high if event.quote else None,
-            billed=None if event.verdict in (Verdict.AMBIGUOUS, Verdict.IN_FLIGHT) else ZERO,
+            billed=None if event.verdict in _NOBODY_KNOWS else ZERO,
             job_id=event.job_id,
         )
     return Row(
@@ -96,6 +98,7 @@ def row_of_known(known: Known) -> Row:
         take=take.take if take else None,
         duration_s=job.video_duration_s if job and stored else None,
         quoted=job.quoted_high if job else None,
+        billed=None if known.verdict in _NOBODY_KNOWS else ZERO,
         basis=str(job.basis) if job and job.basis else None,
         uri=take.video_uri if take else None,
         job_id=job.id if job else None,
@@ -156,5 +159,4 @@ def print_reasons(rows: Iterable[Row]) -> None:
     """Why a shot is not as one would have it, a line each."""
     for row in rows:
         if row.reason:
-            said = row.reason.startswith(f"{row.verdict}:")
-            print(f"{row.shot}: {row.reason}" if said else f"{row.shot}: {row.verdict}: {row.reason}")
+            print(reason_line(row.shot, row.verdict, row.reason))

@@ -74,12 +74,16 @@ def _summarise(made: Made, there: int, settings: Settings) -> None:
         say(f"there are no shots: put images into inbox/ of {settings.bucket_url}")
         return
     if there == len(made.rows):
-        print(f"Nothing to do: {there} videos are there already.")
+        print(f"Nothing to do: {_videos_are(there)} there already.")
         return
     counts = [f"{count} {verdict}" for verdict, count in Counter(row.verdict for row in made.rows).items()]
     if there:
-        print(f"{there} videos are there already.")
+        print(f"{_videos_are(there)} there already.")
     money = " (simulated: nothing was bought)" if settings.mode == "demo" else ""
     print(f"{', '.join(sorted(counts))}; billed in this run: {totals(made.rows)['billed_usd']} USD{money}")
     if any(row.verdict is Verdict.OUTDATED for row in made.rows):
         print("Outdated: a _defaults.yaml has changed. `wan-pipeline run --outdated` makes those anew.")
+
+
+def _videos_are(number: int) -> str:
+    return "1 video is" if number == 1 else f"{number} videos are"

@@ -17,6 +17,7 @@ _KEYS = ("SHORTAPI_KEY", "AIMLAPI_KEY", "WAVESPEED_API_KEY")
 
 
 @click.command(
+    short_help="Serve the three providers, simulated.",
     epilog=example(
         "wan-pipeline simulator",
         "wan-pipeline simulator --latency 30 --max-in-flight 5 --key secret",

@@ -64,7 +64,7 @@ def quoted_metadata(event: Quoted) -> Metadata:
 def video_metadata(finished: Finished, video: VideoResult, public_base_url: str | None) -> Metadata:
     """What was made, by whom, for how much, and where it lies."""
     video_url = link(public_base_url, video.key)
-    # The poster lies beside the video; its key differs in the ending alone (DESIGN.md: take-<n>.mp4|.webp|.json).
+    # The poster lies beside the video; its key differs in the ending alone (take-<n>.mp4, .webp, .json).
     poster_key = f"{video.key.rpartition('.')[0]}.webp" if video.poster_uri else None
     poster_url = link(public_base_url, poster_key)
     metadata: Metadata = {}
@@ -136,7 +136,7 @@ def failure(bad: Sequence[tuple[str, str, str]], total: int) -> dg.Failure:
 
 def describe_media(info: MediaInfo) -> str:
     """`jpeg 1280x720, 0.2 MB`."""
-    size = f"{info.size_bytes / 1e6:.1f} MB"
+    size = f"{info.size_bytes / 1e6:.1f} MB" if info.size_bytes >= 1e5 else f"{info.size_bytes / 1e3:.1f} kB"
     if isinstance(info, ImageInfo):
         return f"{info.format} {info.width}x{info.height}, {size}"
     if isinstance(info, AudioInfo):

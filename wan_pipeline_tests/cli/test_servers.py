@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -93,12 +94,12 @@ def test_dev_makes_what_is_put_into_the_inbox_serves_its_poster_and_leaves_nothi
         assert family
         query = """{assetNodeOrError(assetKey: {path: ["generated_videos"]}) {... on AssetNode {
             assetMaterializations(limit: 1) {partition metadataEntries {label ... on MarkdownMetadataEntry {mdStr}}}}}}"""
-        while time.monotonic() < deadline:
+        found: list[dict[str, Any]] = []
+        while not found and time.monotonic() < deadline:
+            time.sleep(0.5)
             answer = httpx.post(f"{url}/graphql", json={"query": query}, timeout=30).json()
             found = answer["data"]["assetNodeOrError"]["assetMaterializations"]
-            if found:
-                break
-            time.sleep(0.5)
+        assert found, output.read_text()
         markdown = " ".join(entry.get("mdStr") or "" for entry in found[0]["metadataEntries"])
         link = re.search(r"\]\((http://127\.0\.0\.1:\d+/videos/cat/take-1\.webp)\)", markdown)
         assert link, found
