@@ -134,10 +134,18 @@ def _keys(settings: Settings) -> Iterator[Finding]:
         "aimlapi": settings.aimlapi_key,
         "wavespeed": settings.wavespeed_api_key,
     }
+    users = _users(settings)
     for name, info in PROVIDERS.items():
         base_url = getattr(settings, f"{name}_base_url")
         if keys.get(name):
             yield Finding(f"key of {info.title}", "ok", f"{info.key_variable} is set; requests go to {base_url}")
+        elif name in users:
+            yield Finding(
+                f"key of {info.title}",
+                "problem",
+                f"{info.key_variable} is not set, and shots in the inbox need it, e.g. {users[name]}",
+                "set it, or name another model for them",
+            )
         elif any(keys.values()):
             yield Finding(
                 f"key of {info.title}",
@@ -149,6 +157,23 @@ def _keys(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 f"key of {info.title}", "problem", f"{info.key_variable} is not set", "set at least one provider's key"
             )
+
+
+def _users(settings: Settings) -> dict[str, str]:
+    """For each provider that the inbox needs, a shot that does. None where the bucket cannot be read (told above)."""
+    from wan_pipeline.bucket import BucketError
+    from wan_pipeline.cli.opened import settings_bucket
+    from wan_pipeline.shots.discovery import discover
+
+    try:
+        shots = discover(settings_bucket(settings), settings.default_model)
+    except BucketError:
+        return {}
+    users: dict[str, str] = {}
+    for shot in shots:
+        if shot.ready and shot.model_id is not None:
+            users.setdefault(shot.model_id.partition("/")[0], shot.key)
+    return users
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from wan_pipeline.cli.console import console, say
 from wan_pipeline.generation.events import GOOD_VERDICTS, Event, Finished, Inspected, Progress, Quoted, Verdict
-from wan_pipeline.money import ZERO, Money
+from wan_pipeline.money import ZERO
 from wan_pipeline.spend.records import JobState
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class _Live:
                 case Finished():
                     self._states.pop(key, None)
                     self._verdicts[event.verdict] += 1
-                    self._spent += _billed(event)
+                    self._spent += event.billed or ZERO
         if isinstance(event, Finished) and event.verdict not in GOOD_VERDICTS:
             self.say(told(event))
 
@@ -159,7 +159,3 @@ class _Live:
             Text(counts),
         )
         return Group(lines, summary)
-
-
-def _billed(event: Finished) -> Money:
-    return event.video.billed if event.video is not None and event.video.billed is not None else ZERO

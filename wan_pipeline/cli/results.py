@@ -67,7 +67,7 @@ def row_of_finished(event: Finished) -> Row:
             event.reason,
             event.shot.model_id,
             quoted=event.quote.high if event.quote else None,
-            billed=None if event.verdict in _NOBODY_KNOWS else ZERO,
+            billed=(event.billed or None) if event.verdict in _NOBODY_KNOWS else event.billed,
             job_id=event.job_id,
         )
     return Row(

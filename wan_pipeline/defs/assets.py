@@ -126,7 +126,7 @@ def shots_to_videos(context: dg.AssetExecutionContext, installation: Installatio
         finished = [item for item in finished if item.shot.key not in {shot.key for shot in paid_for}]
         if stage is Stage.GENERATE:
             remember_finished(opened.ledger.index, finished, datetime.now(UTC), simulated=opened.simulated)
-    billed = Money.total(item.video.billed for item in finished if item.video and item.video.billed is not None)
+    billed = Money.total(item.billed for item in finished if item.billed is not None)
     context.instance.add_run_tags(context.run_id, {QUOTED_USD: str(quoted), BILLED_USD: str(billed)})
     context.log.info(_summary(finished, quoted, billed))
     bad += [(item.shot.key, str(item.verdict), item.reason) for item in finished if item.verdict not in GOOD_VERDICTS]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from wan_pipeline.money import Money
+from wan_pipeline.money import ZERO, Money
 from wan_pipeline.problems import Problem
 from wan_pipeline.providers.base import MediaInput, Quote
 from wan_pipeline.shots.shot import Shot
@@ -109,7 +109,11 @@ class VideoResult:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The shot's end in this batch; exactly one for each shot. `reason` says why, for every verdict but the good ones."""
+    """The shot's end in this batch; exactly one for each shot. `reason` says why, for every verdict but the good ones.
+
+    `billed` is what the shot has cost in this batch, by the time of its end: a failure can cost too; None: nobody has
+    said yet.
+    """
 
     shot: Shot
     verdict: Verdict
@@ -117,6 +121,7 @@ class Finished:
     video: VideoResult | None = None
     job_id: str | None = None
     quote: Quote | None = None
+    billed: Money | None = ZERO
 
 
 Event = Inspected | Quoted | Progress | Finished

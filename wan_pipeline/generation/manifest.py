@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -34,6 +34,7 @@ def manifest(
     billed, basis = bill_at_storing(job)
     row = {item.name: _plain(getattr(job, item.name)) for item in fields(job) if item.name not in _OF_THE_PROCESS}
     row |= {"state": "stored", "held": "0.00", "billed": _plain(billed), "basis": _plain(basis)}
+    row |= {"stored_at": _plain(job.stored_at or datetime.now(UTC))}  # the ledger's own moment comes right behind
     row |= {"video_uri": video.uri, "video_key": video.key, "video_sha256": video.sha256}
     row |= {"video_bytes": video.size_bytes, "video_duration_s": video.duration_s, "poster_uri": video.poster_uri}
     text = {

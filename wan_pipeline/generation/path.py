@@ -20,6 +20,7 @@ from wan_pipeline.generation.lanes import STOPPED, Lane, Lanes
 from wan_pipeline.generation.results import Shelf
 from wan_pipeline.generation.submission import UnwrittenError, delivery_problems, request_body
 from wan_pipeline.generation.waiting import PATIENCE_S
+from wan_pipeline.money import ZERO, Money
 from wan_pipeline.problems import ConfigurationError, Problem
 from wan_pipeline.providers.base import JsonObject, Model, Order, Quote, request_hash
 from wan_pipeline.shots.shot import Shot
@@ -42,6 +43,7 @@ from wan_pipeline.spend.records import (
 # Between looks at a job that somebody else holds. Each is a claim: a thousand shots that look once a second would keep
 # the ledger from the process that works.
 _OTHERS_WAIT_S, _OTHERS_WAIT_SHARE, _OTHERS_WAIT_AT_MOST_S = 1.0, 0.2, 15.0
+_OUTDATED = "a _defaults.yaml has changed since this video was made; run --outdated makes it anew"
 _log = logging.getLogger(__name__)
 
 
@@ -157,18 +159,15 @@ class Path:
         match outcome:
             case Reused():
                 video = await self._tools.shelf.take_down(self._shot, outcome, request.frozen)
-                if video is None:
-                    missing = outcome.job.video_key or outcome.job.id
-                    return self._finished(
-                        Verdict.FAILED,
-                        f"{missing} was bought and stored, but is gone from the bucket: restore it, or ask for a new take",
-                        job=outcome.job,
-                    )
-                return self._finished(Verdict.REUSED, job=outcome.job, video=video)
+                if video is not None:
+                    return self._finished(Verdict.REUSED, job=outcome.job, video=video)
+                reason = (
+                    f"{outcome.job.video_key} was bought and stored, but is gone from the bucket: restore it, or ask"
+                )
+                return self._finished(Verdict.FAILED, f"{reason} for a new take", job=outcome.job)
             case Outdated():
                 video = await self._tools.shelf.as_it_stands(outcome.job, outcome.take)
-                reason = "a _defaults.yaml has changed since this video was made; run --outdated makes it anew"
-                return self._finished(Verdict.OUTDATED, reason, job=outcome.job, video=video)
+                return self._finished(Verdict.OUTDATED, _OUTDATED, job=outcome.job, video=video)
             case Standing(job=job):
                 verdict = Verdict.AMBIGUOUS if job.state is JobState.AMBIGUOUS else Verdict.FAILED
                 return self._finished(
@@ -185,8 +184,8 @@ class Path:
                 return await self._ended(request, await self._tools.completer.take_over(job, self._tell))
             case Joined(job=job):
                 return await self._wait_for_others(job)
-            case NotBought():
-                return self._finished(Verdict.FAILED, f"not bought: {outcome.reason}")
+            case NotBought(reason=reason):
+                return self._finished(Verdict.FAILED, f"not bought: {reason}")
             case Bought():
                 raise RuntimeError(f"{self._shot.key}: the ledger let a claim buy that was to collect only")
 
@@ -219,9 +218,7 @@ class Path:
         try:
             lane = await self._tools.lanes.lane(request.model.provider)
             await lane.gate.enter()
-        except ConfigurationError as error:
-            return self._finished(Verdict.FAILED, f"not bought: {error}")
-        except GateClosedError as error:
+        except (ConfigurationError, GateClosedError) as error:
             return self._finished(Verdict.FAILED, f"not bought: {error}")
         place = Place(lane.gate)
         try:
@@ -247,13 +244,15 @@ class Path:
         try:
             job = await lane.submitter.submit(bought, request.model, body)
         except UnwrittenError as error:
-            return self._finished(Verdict.AMBIGUOUS, completer.leave_open(bought.job, str(error)), job=bought.job)
+            reason = completer.leave_open(bought.job, str(error))
+            return self._finished(Verdict.AMBIGUOUS, reason, job=bought.job, billed=None)
         except BaseException as error:
             completer.leave_open(bought.job, error)
             raise
         if job.state is not JobState.SUBMITTED:
-            verdict = Verdict.AMBIGUOUS if job.state is JobState.AMBIGUOUS else Verdict.FAILED
-            return self._finished(verdict, f"{job.state}: {job.error}", job=job)
+            unknown = job.state is JobState.AMBIGUOUS
+            verdict = Verdict.AMBIGUOUS if unknown else Verdict.FAILED
+            return self._finished(verdict, f"{job.state}: {job.error}", job=job, billed=None if unknown else ZERO)
         self._tell(job.state, job.provider_job_id or "")
         ending = await completer.see_through(request.model, lane, job, place, self._tell)
         return await self._ended(request, ending)
@@ -271,7 +270,8 @@ class Path:
             if isinstance(outcome, Reused):
                 copied = await self._tools.shelf.take_down(self._shot, outcome, request.frozen)
                 video = replace(copied, billed=video.billed, basis=video.basis) if copied else video
-        return self._finished(ending.verdict, ending.reason, job=ending.job, video=video)
+        billed = video.billed if video is not None else ending.job.billed
+        return self._finished(ending.verdict, ending.reason, job=ending.job, video=video, billed=billed)
 
     async def _collect_earlier(self, job: Job) -> None:
         """A job that was in flight as the batch began, for a request that its shot does not make any more (its files
@@ -287,11 +287,17 @@ class Path:
     # --- endings ---
 
     def _not_ready(self, problems: tuple[Problem, ...]) -> Finished:
-        return self._finished(Verdict.NOT_READY, "; ".join(str(problem) for problem in problems) or "not ready")
+        return self._finished(Verdict.NOT_READY, "; ".join(map(str, problems)) or "not ready")
 
     def _finished(
-        self, verdict: Verdict, reason: str = "", *, job: Job | None = None, video: VideoResult | None = None
+        self,
+        verdict: Verdict,
+        reason: str = "",
+        *,
+        job: Job | None = None,
+        video: VideoResult | None = None,
+        billed: Money | None = ZERO,
     ) -> Finished:
         if verdict is Verdict.FAILED and STOPPED in reason:
             reason = "not bought: the batch was stopped"
-        return Finished(self._shot, verdict, reason, video, job.id if job else None, self._quote)
+        return Finished(self._shot, verdict, reason, video, job.id if job else None, self._quote, billed)

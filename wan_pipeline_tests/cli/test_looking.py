@@ -69,6 +69,17 @@ def test_doctor_finds_nothing_wrong_in_an_empty_home_and_names_each_problem_with
     assert "WAVESPEED_API_KEY" in problems["key of WaveSpeed"]
 
 
+def test_doctor_calls_a_key_that_the_inbox_needs_a_problem_and_any_other_a_note(tmp_path: Path) -> None:
+    house = House(tmp_path, {"WAN_MODE": "live", "AIMLAPI_KEY": "k"})
+    house.put("_defaults.yaml", "model: wavespeed/wan-2.6-i2v-flash\nprompt: It moves.\n")
+    house.put_shots(["cat"])
+    found = {finding["check"]: finding for finding in house.data("doctor", status=2)}
+    assert found["key of WaveSpeed"]["status"] == "problem"
+    assert "cat" in found["key of WaveSpeed"]["detail"]
+    assert found["key of ShortAPI"]["status"] == "note"
+    assert found["key of AI/ML API"]["status"] == "ok"
+
+
 def test_doctor_never_shows_a_key_or_a_password(tmp_path: Path) -> None:
     variables = {
         "WAN_MODE": "live",

@@ -138,6 +138,13 @@ def test_one_that_the_provider_refuses_or_fails_stands_alone_and_is_tried_again_
     assert Money.total(job.billed or ZERO for job in ledger.jobs()).nanos == net
 
 
+def test_a_failure_that_was_charged_is_told_with_what_it_cost_in_this_batch_and_not_again(house: House) -> None:
+    house.put("inbox/sad.png", png())
+    house.put("inbox/sad.yaml", 'model: shortapi/wan-2.7-i2v\nduration: 2\nprompt: "[fail]"\n')
+    assert house.make()["sad"].billed == Money.usd("0.17"), "ShortAPI does not say that it gives the money back"
+    assert house.make()["sad"].billed == ZERO
+
+
 def test_what_does_not_fit_the_budget_is_not_bought_and_says_until_when(tmp_path: Path) -> None:
     house = House(tmp_path, budgets=Budgets(Money.usd("0.12"), Money.usd(9), Money.usd(9)))
     house.shots(4)
