@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 from wan_pipeline.cli import links
@@ -23,7 +23,7 @@ from wan_pipeline.generation.listeners import subscribe
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.catalog import find_model
 from wan_pipeline.shots.discovery import settled
-from wan_pipeline.shots.shot import Shot
+from wan_pipeline.shots.shot import Shot, missing
 from wan_pipeline.spend.records import ClaimOptions
 
 
@@ -79,7 +79,9 @@ def make(opened: OpenInstallation, asked: Asked) -> Made:
         whole=not asked.shots,
     )
     for job in work.gone:
-        say(f"job {job.id} is in flight, and nothing in the bucket makes its shot {job.shot!r} any more")
+        say(f"job {job.id} is in flight, and nothing makes its shot {job.shot!r} any more: its video is collected")
+    gone = [missing(key, opened.bucket.url) for key in sorted({job.shot for job in work.gone})]
+    work = replace(work, to_make=(*work.to_make, *gone))
     _check_keys_of_providers(opened, work)
     moving = [
         Row(key, Verdict.NOT_DUE, f"its files have changed in the last {asked.settle_seconds:g} s; run again", None)
@@ -121,15 +123,15 @@ def _check_keys_of_providers(opened: OpenInstallation, work: WorkList) -> None:
     for shot in work.to_make:
         if shot.ready and shot.model_id:
             shots.setdefault(find_model(shot.model_id).provider, []).append(shot.key)
-    missing: list[str] = []
+    without: list[str] = []
     for provider, keys in sorted(shots.items()):
         try:
             opened.connect(provider)
         except ConfigurationError as error:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            missing.append(f"{error} (it is needed by {keys[0]}{more}; --shot makes others without it)")
-    if missing:
-        raise ConfigurationError("; ".join(missing))
+            without.append(f"{error} (it is needed by {keys[0]}{more}; --shot makes others without it)")
+    if without:
+        raise ConfigurationError("; ".join(without))
 
 
 def _drive(opened: OpenInstallation, asked: Asked, work: WorkList) -> tuple[list[Row], int | None]:
