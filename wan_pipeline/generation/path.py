@@ -1,4 +1,4 @@
-"""One shot's way through: inspect, quote, claim, submit, wait, collect, record. DESIGN.md tells the steps.
+"""One shot's way through: inspect, quote, claim, submit, wait, collect, record. docs/architecture.md tells the steps.
 
 Each shot goes alone; what happens to it is its own. What does not belong here: how a step is done (its own module).
 """
@@ -44,6 +44,7 @@ from wan_pipeline.spend.records import (
 # the ledger from the process that works.
 _OTHERS_WAIT_S, _OTHERS_WAIT_SHARE, _OTHERS_WAIT_AT_MOST_S = 1.0, 0.2, 15.0
 _OUTDATED = "a _defaults.yaml has changed since this video was made; run --outdated makes it anew"
+_NOT_THERE = "was bought and stored, but is gone from the bucket: restore it, or ask for a new take"
 _log = logging.getLogger(__name__)
 
 
@@ -161,10 +162,7 @@ class Path:
                 video = await self._tools.shelf.take_down(self._shot, outcome, request.frozen)
                 if video is not None:
                     return self._finished(Verdict.REUSED, job=outcome.job, video=video)
-                reason = (
-                    f"{outcome.job.video_key} was bought and stored, but is gone from the bucket: restore it, or ask"
-                )
-                return self._finished(Verdict.FAILED, f"{reason} for a new take", job=outcome.job)
+                return self._finished(Verdict.FAILED, f"{outcome.job.video_key} {_NOT_THERE}", job=outcome.job)
             case Outdated():
                 video = await self._tools.shelf.as_it_stands(outcome.job, outcome.take)
                 return self._finished(Verdict.OUTDATED, _OUTDATED, job=outcome.job, video=video)
@@ -174,7 +172,9 @@ class Path:
                     verdict, f"{job.state}: {job.error or 'no reason given'}. {outcome.remedy}", job=job
                 )
             case OverBudget():
-                until = f"; there is room again from {outcome.until:%Y-%m-%d %H:%M} UTC" if outcome.until else ""
+                until = (
+                    f"; there is room again from {outcome.until:%Y-%m-%d %H:%M} UTC" if outcome.until else "; raise it"
+                )
                 return self._finished(
                     Verdict.OVER_BUDGET,
                     f"{outcome.limit} is {outcome.allowed} USD, {outcome.used} are held or spent, "
@@ -299,5 +299,5 @@ class Path:
         billed: Money | None = ZERO,
     ) -> Finished:
         if verdict is Verdict.FAILED and STOPPED in reason:
-            reason = "not bought: the batch was stopped"
+            verdict, reason = Verdict.STOPPED, "the batch was stopped before it was bought; the next run makes it"
         return Finished(self._shot, verdict, reason, video, job.id if job else None, self._quote, billed)
