@@ -1,4 +1,4 @@
-"""The settings: environment variables by the names of DESIGN.md, read once by whoever starts (CLI, Dagster's resources).
+"""The settings: environment variables, named as in docs/operating.md, read once by who starts (CLI, Dagster's resources).
 
 What belongs here: names, defaults, meanings, and the refusal of what cannot be meant. What does not: opening anything.
 """

@@ -126,7 +126,7 @@ class Completer:
         raise AssertionError("unreachable: the last attempt returns")
 
     async def _failed(self, job: Job, outcome: Failed) -> Ending:
-        reason = f"{job.provider}: {outcome.reason}"
+        reason = outcome.reason
         if job.state is JobState.GENERATED:  # it was made and is there no more: no failure, and not for nothing
             job = await self._desk.record(self._desk.ledger.mark_lost, job.id, outcome.reason)
             return Ending(Verdict.FAILED, f"lost: {reason}", job)

@@ -37,6 +37,7 @@ class Verdict(StrEnum):
     OVER_BUDGET = "over budget"
     FAILED = "failed"  # the provider failed or rejected it, or an earlier failure stands
     AMBIGUOUS = "ambiguous"  # nobody knows whether the provider took it; it is not sent again
+    STOPPED = "stopped"  # the batch was told to stop before this one was bought
     IN_FLIGHT = "in flight"  # stopped while the provider works on it; to be collected by the next run
 
 

@@ -1,4 +1,4 @@
-"""One shot's way through: inspect, quote, claim, submit, wait, collect, record. DESIGN.md tells the steps.
+"""One shot's way through: inspect, quote, claim, submit, wait, collect, record. docs/architecture.md tells the steps.
 
 Each shot goes alone; what happens to it is its own. What does not belong here: how a step is done (its own module).
 """
@@ -172,7 +172,9 @@ class Path:
                     verdict, f"{job.state}: {job.error or 'no reason given'}. {outcome.remedy}", job=job
                 )
             case OverBudget():
-                until = f"; there is room again from {outcome.until:%Y-%m-%d %H:%M} UTC" if outcome.until else ""
+                until = (
+                    f"; there is room again from {outcome.until:%Y-%m-%d %H:%M} UTC" if outcome.until else "; raise it"
+                )
                 return self._finished(
                     Verdict.OVER_BUDGET,
                     f"{outcome.limit} is {outcome.allowed} USD, {outcome.used} are held or spent, "
@@ -297,5 +299,5 @@ class Path:
         billed: Money | None = ZERO,
     ) -> Finished:
         if verdict is Verdict.FAILED and STOPPED in reason:
-            reason = "not bought: the batch was stopped"
+            verdict, reason = Verdict.STOPPED, "the batch was stopped before it was bought; the next run makes it"
         return Finished(self._shot, verdict, reason, video, job.id if job else None, self._quote, billed)

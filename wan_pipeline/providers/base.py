@@ -164,7 +164,7 @@ def request_hash(model: Model, order: Order, inputs: Sequence[MediaInput]) -> st
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# --- what the answer to a submission means (DESIGN.md, "What a provider's answer means") ---
+# --- what the answer to a submission means (docs/architecture.md, "What a provider's answer means") ---
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _UNDOCUMENTED = ProviderLimits(max_in_flight=5, submits_per_minute=20)
 
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
-    """`key_variable` and `default_base_url` are those of DESIGN.md's settings; `title` is the name for a reader."""
+    """`key_variable` and `default_base_url` are those of docs/operating.md's settings; `title` is the name for a reader."""
 
     name: str
     title: str

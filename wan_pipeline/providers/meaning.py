@@ -1,4 +1,4 @@
-"""What a POST's fate means for the money, by DESIGN.md's table: errors of the transport, and statuses.
+"""What a POST's fate means for the money, by docs/architecture.md's table: errors of the transport, and statuses.
 
 The question is always the same: can the provider have taken the job? Only a sure no may be sent again or let go.
 """

@@ -10,7 +10,7 @@ from wan_pipeline.reports.figures import Figures, ShotCost
 from wan_pipeline.reports.sheet import CostSheet
 
 _HEADINGS = {False: "Live", True: "Simulated"}
-_TABLE_KEYS = ("provider", "model", "resolution", "campaign")
+_TABLE_KEYS = ("model", "resolution", "campaign")  # a model's name begins with its provider's
 _TABLE_FIGURES = ("jobs", "seconds", "quoted", "billed", "in flight", "unknown", "failed", "USD/second")
 _NOTES = """\
 A job belongs to the UTC day of its submission, and so does whatever is billed or refunded for it later. Amounts are US
@@ -79,12 +79,16 @@ def _sentences(total: Figures) -> str:
 
 def _table_of(report: CostSheet, *, simulated: bool) -> str:
     rows = [row for row in report.rows if row.simulated is simulated]
-    lines = [
-        [row.provider, _short(row.model, row.provider), row.resolution, row.campaign or "", *_cells(row.figures)]
-        for row in rows
-    ]
-    total = ["total" if not simulated else "total, simulated", "", "", "", *_cells(report.total(simulated=simulated))]
-    return _markdown_table((*_TABLE_KEYS, *_TABLE_FIGURES), [*lines, [f"**{cell}**" if cell else "" for cell in total]])
+    lines = [[row.model, row.resolution, row.campaign or "", *_cells(row.figures)] for row in rows]
+    total = ["total" if not simulated else "total, simulated", "", "", *_cells(report.total(simulated=simulated))]
+    lines.append([f"**{cell}**" if cell else "" for cell in total])
+    headings = (*_TABLE_KEYS, *_TABLE_FIGURES)
+    # A column in which nothing stands is left out: the UI has no room for it.
+    kept = [index for index in range(len(headings)) if any(line[index] for line in lines)]
+    words = sum(index < len(_TABLE_KEYS) for index in kept)
+    return _markdown_table(
+        [headings[index] for index in kept], [[line[index] for index in kept] for line in lines], words
+    )
 
 
 def _dearest(shots: Sequence[ShotCost]) -> str:
@@ -117,7 +121,7 @@ def _cells(figures: Figures) -> list[str]:
     ]
 
 
-def _markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]], words: int = len(_TABLE_KEYS)) -> str:
+def _markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> str:
     """The first `words` columns hold words, the others numbers, to the right."""
     import pandas as pd
 
@@ -134,10 +138,6 @@ def _unpadded(text: str) -> str:
 def _cell(text: str) -> str:
     """Nobody's campaign breaks the table, or puts a tag on the page."""
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").split())
-
-
-def _short(model: str, provider: str) -> str:
-    return model.removeprefix(f"{provider}/")
 
 
 def _span(low: Money, high: Money) -> str:

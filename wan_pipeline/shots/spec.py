@@ -1,6 +1,6 @@
 """The sidecar file: its schema, and from a file's bytes to what it sets, each mistake told with file, line and remedy.
 
-What belongs here: the fields of DESIGN.md's "What a shot looks like in the bucket" and their types. What does not: which
+What belongs here: the fields of a sidecar file (docs/operating.md, "A shot's file") and their types. What does not: which
 of them a model takes (its document's business), and how levels inherit from each other (inheritance.py).
 """
 

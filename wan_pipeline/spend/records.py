@@ -11,7 +11,7 @@ from wan_pipeline.money import Money
 
 
 class JobState(StrEnum):
-    """The states of a job; DESIGN.md draws the arrows between them."""
+    """The states of a job; docs/architecture.md draws the arrows between them."""
 
     RESERVED = "reserved"
     SUBMITTING = "submitting"

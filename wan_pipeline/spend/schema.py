@@ -106,4 +106,6 @@ def unreachable(url: URL, error: DBAPIError | OSError) -> ConfigurationError:
         if url.get_backend_name() == "postgresql"
         else "WAN_LEDGER_URL (by default a file in WAN_HOME) must name a file in a folder that can be written to."
     )
-    return ConfigurationError(f"WAN_LEDGER_URL: the ledger {shown(url)} cannot be used: {str(cause).strip()}. {remedy}")
+    return ConfigurationError(
+        f"WAN_LEDGER_URL: the ledger {shown(url)} cannot be used: {' '.join(str(cause).split()).rstrip('.?')}. {remedy}"
+    )

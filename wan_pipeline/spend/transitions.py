@@ -28,8 +28,8 @@ from wan_pipeline.spend.tables import attempts, jobs, takes
 
 S = JobState
 
-# DESIGN.md's drawing, and beside it: refused or not sent (back to reserved), given up before it was sent (reserved ->
-# rejected), a retryable rejection opened again, and the late answers to a POST whose sender was taken for dead.
+# docs/architecture.md's drawing, and beside it: refused or not sent (back to reserved), given up before it was sent
+# (reserved -> rejected), a retryable rejection opened again, and the late answers to a POST whose sender was taken for dead.
 ARROWS: Mapping[JobState, frozenset[JobState]] = {
     S.RESERVED: frozenset({S.SUBMITTING, S.REJECTED}),
     S.SUBMITTING: frozenset({S.RESERVED, S.SUBMITTED, S.REJECTED, S.AMBIGUOUS}),

@@ -182,7 +182,7 @@ def test_stopped_while_a_provider_is_being_connected_it_buys_nothing(
         return jobs_of(self, *arguments, **named)
 
     monkeypatch.setattr(Ledger, "jobs", stop_meanwhile)
-    assert {result.verdict for result in house.make().values()} == {Verdict.FAILED}
+    assert {result.verdict for result in house.make().values()} == {Verdict.STOPPED}
     assert house.faults.posts == []
 
 

@@ -1,4 +1,4 @@
-"""A POST is sent once, whatever happens to it, and what happened to it is classified by DESIGN.md's table."""
+"""A POST is sent once, whatever happens to it, and what happened to it is classified by docs/architecture.md's table."""
 
 from __future__ import annotations
 
