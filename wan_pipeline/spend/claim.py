@@ -324,7 +324,8 @@ def remedy(job: Job, shot: str) -> str:
         case S.AMBIGUOUS | S.SUBMITTING:
             return (
                 f"Nobody knows whether {job.provider} took it, so it is not sent again, and its hold counts in the budgets."
-                f" Look for it in your account there: job {job.id}, sent about {job.updated_at:%Y-%m-%d %H:%M:%S} UTC."
+                f" Look for it in your account there, sent about {job.updated_at:%Y-%m-%d %H:%M:%S} UTC;"
+                f" `wan-pipeline resolve {job.id}` writes down what you found."
             )
         case S.FAILED | S.REJECTED | S.RELEASED if not job.billed:
             return f"Nothing was billed. Correct the shot, or try it again by name: {named}."

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.money import Money
-from wan_pipeline.spend import budget, claim, rows, schema, transitions, verify
+from wan_pipeline.spend import budget, claim, resolution, rows, schema, transitions, verify
 from wan_pipeline.spend.database import Database, parse_url
 from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.owners import Holder, Owner
@@ -202,6 +202,20 @@ class Ledger:
     def mark_lost(self, job_id: str, reason: str, now: datetime | None = None) -> Job:
         """Paid, and the result cannot be had any more."""
         return self._step(lambda step: transitions.mark_lost(step, job_id, reason), now)
+
+    # --- what a person has found out about an ambiguous job; `said` is who says so, and why ---
+
+    def resolve_found(self, job_id: str, provider_job_id: str, said: str, now: datetime | None = None) -> Job:
+        """-> submitted: it is collected like any other. Raises LedgerError unless it is ambiguous."""
+        return self._step(lambda step: resolution.found(step, job_id, provider_job_id, said), now)
+
+    def resolve_not_charged(self, job_id: str, said: str, now: datetime | None = None) -> Job:
+        """-> released: the hold is given back. Raises LedgerError unless it is ambiguous."""
+        return self._step(lambda step: resolution.not_charged(step, job_id, said), now)
+
+    def resolve_write_off(self, job_id: str, said: str, now: datetime | None = None) -> Job:
+        """-> written_off: it counts as spent. Raises LedgerError unless it is ambiguous."""
+        return self._step(lambda step: resolution.write_off(step, job_id, said), now)
 
     def add_reuse(
         self,

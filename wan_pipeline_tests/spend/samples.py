@@ -83,7 +83,9 @@ def job_in(ledger: Ledger, state: JobState, request: JobRequest | None = None, *
         case JobState.AMBIGUOUS:
             return ledger.mark_ambiguous(job_id, attempt, "read timeout")
         case JobState.RELEASED | JobState.WRITTEN_OFF:
-            raise AssertionError("the next issue's")
+            ledger.mark_ambiguous(job_id, attempt, "read timeout")
+            resolve = ledger.resolve_not_charged if state is JobState.RELEASED else ledger.resolve_write_off
+            return resolve(job_id, "somebody")
         case _:
             return finish(ledger, ledger.mark_accepted(job_id, attempt, f"p-{job_id}", None), state, billed)
 

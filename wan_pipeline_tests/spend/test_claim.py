@@ -109,7 +109,7 @@ def test_a_job_found_submitting_after_its_holder_died_is_ambiguous_and_stands(le
     assert job.state is standing.job.state is S.AMBIGUOUS
     assert job.held == PRICE
     assert [attempt.outcome for attempt in ledger.attempts(job.id)] == ["ambiguous"]
-    assert f"job {job.id}" in standing.remedy
+    assert f"wan-pipeline resolve {job.id}" in standing.remedy
 
 
 def test_an_ambiguous_job_is_never_bought_again_whatever_the_options(ledger: Ledger) -> None:

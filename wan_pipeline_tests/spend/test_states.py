@@ -123,20 +123,9 @@ def test_a_late_rejection_releases_the_hold(ledger: Ledger) -> None:
 def test_an_answer_finds_its_job_even_after_a_person_gave_it_up(
     ledger: Ledger, state: str, reported: Money | None
 ) -> None:
-    import sqlalchemy as sa
-
-    from wan_pipeline.spend.entries import Account
-    from wan_pipeline.spend.records import Basis
-    from wan_pipeline.spend.tables import jobs
-
     job = job_in(ledger, S.AMBIGUOUS)
-    with ledger.engine.connect().execution_options(wan_write=True) as connection, connection.begin():
-        # What `resolve` will do, in the next issue.
-        books = Account(connection, job.id, job.held, job.billed, job.basis, job.updated_at)
-        if state == "written_off":
-            books.bill(PRICE, Basis.QUOTED, "written off")
-        books.release(state)
-        connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(state=state))
+    give_up = ledger.resolve_not_charged if state == "released" else ledger.resolve_write_off
+    give_up(job.id, "somebody")
     if state == "released":  # it was bought once more meanwhile: now both are known
         bought(ledger, options=RETRY)
     job = ledger.mark_accepted(job.id, job.attempt_id or "", "p-late", reported)

@@ -11,6 +11,8 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from wan_pipeline.money import Money
 from wan_pipeline_tests.generation.house import png
 from wan_pipeline_tests.whole.installation import Installation, served_folder, simulator_server
@@ -25,6 +27,7 @@ def received(folder: Path) -> int:
         return books.execute("SELECT count(*) FROM posts").fetchone()[0]
 
 
+@pytest.mark.timeout(900)
 def test_killed_at_twenty_random_moments_no_request_is_charged_twice_and_every_charge_is_known(tmp_path: Path) -> None:
     seed = int(os.environ.get("TEST_SEED", str(random.randrange(10**6))))
     print(f"seed {seed} (TEST_SEED)")
