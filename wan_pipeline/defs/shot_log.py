@@ -1,6 +1,7 @@
 """The engine's events into Dagster's event log: each shot's materializations and checks, as it gets there.
 
-An event costs 6 to 8 ms of the calling thread, so a shot has few, and none is logged from the engine's loop.
+An event takes milliseconds of the calling thread (event_log.py), so a shot has few, and none is logged from the engine's
+loop.
 """
 
 from __future__ import annotations

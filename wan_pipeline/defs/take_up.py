@@ -135,7 +135,7 @@ def read_cursor(cursor: str | None) -> dict[str, str]:
 
 def remember_finished(index: ShotIndex, finished: Sequence[Finished], now: datetime, *, simulated: bool) -> None:
     """A shot that a run has brought to an end is taken up, whoever asked; the sensor needs not ask for it again."""
-    open_ends = (Verdict.NOT_DUE, Verdict.IN_FLIGHT)
+    open_ends = (Verdict.NOT_DUE, Verdict.IN_FLIGHT, Verdict.STOPPED)
     done = [seen(item.shot, simulated=simulated) for item in finished if item.verdict not in open_ends]
     index.save(done, now)
     index.mark_taken_up([item.key for item in done], [item.version for item in done], now)

@@ -1,6 +1,6 @@
 """A batch in a thread of its own: the engine's loop is never in the way of the caller, nor the caller in the loop's.
 
-Dagster's op logs events (6 to 8 ms each, in its own thread) while the engine here goes on polling and downloading.
+Dagster's op logs events (milliseconds each, in its own thread) while the engine here goes on polling and downloading.
 """
 
 from __future__ import annotations

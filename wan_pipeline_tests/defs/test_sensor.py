@@ -6,8 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from wan_pipeline.bucket import open_bucket
 from wan_pipeline.defs import sensors
+from wan_pipeline.defs.take_up import remember_finished
+from wan_pipeline.generation.events import Finished, Verdict
 from wan_pipeline.problems import ConfigurationError
+from wan_pipeline.shots.discovery import discover
 from wan_pipeline_tests.defs.lab import DEFAULTS, Lab, asked_for, jpeg
 
 KEYS = ["a/one", "a/two", "b"]
@@ -169,6 +173,16 @@ def test_what_a_person_has_had_made_is_not_asked_for(lab: Lab) -> None:
     assert lab.run(KEYS).success
 
     assert asked_for(lab.tick().run_requests) == []
+
+
+def test_what_was_stopped_before_it_was_bought_is_asked_for(lab: Lab) -> None:
+    lab.put_shots(KEYS)
+    ends = dict(zip(KEYS, (Verdict.MADE, Verdict.STOPPED, Verdict.MADE), strict=True))
+    finished = [Finished(shot, ends[shot.key]) for shot in discover(open_bucket(str(lab.bucket)), None)]
+    with lab.ledger() as ledger:
+        remember_finished(ledger.index, finished, datetime.now(UTC), simulated=True)
+
+    assert asked_for(lab.tick().run_requests) == [("a/two", "a/two")]
 
 
 def test_what_a_person_has_had_quoted_is(lab: Lab) -> None:
