@@ -54,7 +54,6 @@ class Made:
     """`rows` are all shots that were asked for, in the order of their keys; `stopped_by` the exit status of a signal."""
 
     rows: tuple[Row, ...]
-    driven: int
     stopped_by: int | None
 
 
@@ -90,7 +89,7 @@ def make(opened: OpenInstallation, asked: Asked) -> Made:
     made, stopped_by = _drive(opened, asked, work)
     known = [row_of_known(item) for item in work.known]
     all_rows = sorted([*made, *known, *moving], key=lambda row: row.shot)
-    return Made(tuple(all_rows), len(work.to_make), stopped_by)
+    return Made(tuple(all_rows), stopped_by)
 
 
 def _quiet_shots(opened: OpenInstallation, asked: Asked) -> tuple[list[Shot], set[str]]:

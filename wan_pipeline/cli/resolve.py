@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -101,12 +102,12 @@ def _told(job: Job) -> str:
         case JobState.RELEASED:
             return (
                 f"{job.shot}: job {job.id} was not charged, its hold of {usd(job.quoted_high)} USD is given back; "
-                f"`wan-pipeline run --shot {job.shot}` tries again"
+                f"`wan-pipeline run --shot {shlex.quote(job.shot)}` tries again"
             )
         case _:
             return (
                 f"{job.shot}: job {job.id} is written off, {usd(job.billed)} USD count as spent; "
-                f"`wan-pipeline run --new-take --shot {job.shot}` buys it once more"
+                f"`wan-pipeline run --new-take --shot {shlex.quote(job.shot)}` buys it once more"
             )
 
 

@@ -17,10 +17,6 @@ _FILE_THREADS = 16
 _INPUT_THREADS = 8  # apart from those: thousands of inputs to read must not stand before a video that has arrived
 
 
-class StoppedError(RuntimeError):
-    """The batch was told to stop: nothing more is bought; what is in flight is left to be collected."""
-
-
 class Desk:
     """One for each batch; belongs to its event loop. Leave it through `close`."""
 

@@ -1,4 +1,4 @@
-"""The providers by name: where they are, which variable holds their key, what their lowest tier allows."""
+"""The providers by name: which variable holds their key, what their lowest tier allows."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ _UNDOCUMENTED = ProviderLimits(max_in_flight=5, submits_per_minute=20)
 
 @dataclass(frozen=True, slots=True)
 class ProviderInfo:
-    """`key_variable` and `default_base_url` are those of docs/operating.md's settings; `title` is the name for a reader."""
+    """`key_variable` is the setting of docs/operating.md; `title` is the name for a reader."""
 
     name: str
     title: str
     key_variable: str
-    default_base_url: str
     lowest_tier_limits: ProviderLimits
     client_class: type[HttpProviderClient]
 
@@ -36,17 +35,12 @@ PROVIDERS: Mapping[str, ProviderInfo] = MappingProxyType(
     {
         info.name: info
         for info in (
-            ProviderInfo(
-                "shortapi", "ShortAPI", "SHORTAPI_KEY", "https://api.shortapi.ai", _UNDOCUMENTED, ShortApiClient
-            ),
-            ProviderInfo(
-                "aimlapi", "AI/ML API", "AIMLAPI_KEY", "https://api.aimlapi.com", _UNDOCUMENTED, AimlApiClient
-            ),
+            ProviderInfo("shortapi", "ShortAPI", "SHORTAPI_KEY", _UNDOCUMENTED, ShortApiClient),
+            ProviderInfo("aimlapi", "AI/ML API", "AIMLAPI_KEY", _UNDOCUMENTED, AimlApiClient),
             ProviderInfo(
                 "wavespeed",
                 "WaveSpeed",
                 "WAVESPEED_API_KEY",
-                "https://api.wavespeed.ai",
                 ProviderLimits(max_in_flight=2, submits_per_minute=2),  # Bronze
                 WaveSpeedClient,
             ),

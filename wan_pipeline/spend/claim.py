@@ -17,7 +17,6 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from wan_pipeline.spend import budget, owners, rows
-from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.records import (
     OPEN_STATES,
     Bought,
@@ -30,6 +29,7 @@ from wan_pipeline.spend.records import (
     Joined,
     NotBought,
     Outdated,
+    OverBudget,
     Reused,
     Standing,
     Take,
@@ -155,14 +155,7 @@ class Claim:
         request = self.request
         if self.options.collect_only:
             return _not_bought()
-        over = budget.over(
-            self.step.connection,
-            self.budgets,
-            request.shot,
-            request.quoted_high,
-            self.step.now,
-            simulated=request.simulated,
-        )
+        over = self._over_budget(request.shot)
         if over is not None:
             return over
         connection = self.step.connection
@@ -206,19 +199,18 @@ class Claim:
         account(self.step, job).hold(request.quoted_high, f"claimed by {request.shot}, take {take}")
         return Bought(rows.job(connection, job.id), self.memory.attempt_id)
 
+    def _over_budget(self, shot: str) -> OverBudget | None:
+        request, step = self.request, self.step
+        return budget.over(
+            step.connection, self.budgets, shot, request.quoted_high, step.now, simulated=request.simulated
+        )
+
     def _reopen(self, job: Job) -> ClaimOutcome:
         """A rejection that had nothing to do with the request: the same job again, held anew, in today's budget."""
         request = self.request
         if self.options.collect_only:
             return _not_bought()
-        over = budget.over(
-            self.step.connection,
-            self.budgets,
-            job.shot,
-            request.quoted_high,
-            self.step.now,
-            simulated=request.simulated,
-        )
+        over = self._over_budget(job.shot)
         if over is not None:
             return over
         bought = self._post(job)
@@ -301,12 +293,10 @@ def take_over(step: Step, job_id: str, memory: Memory) -> Joined | Standing:
 
 
 def add_reuse(step: Step, shot: str, job: Job, own_digest: str) -> Take:
-    """The shot's next take, with another job's video. Said again: the take there is."""
+    """The shot's next take, with another job's stored video. Said again: the take there is."""
     current = rows.current_take(step.connection, shot, job.simulated)
     if current is not None and current.job_id == job.id:
         return current
-    if job.state is not S.STORED:
-        raise LedgerError(f"job {job.id} ({job.shot}) is {job.state}: {shot} cannot reuse its video yet")
     number = _next_take(step, shot)
     _add_take(step, shot, number, job, own_digest, reused=True)
     return Take(shot, number, job.id, own_digest, job.request_hash, True, job.video_uri, step.now)

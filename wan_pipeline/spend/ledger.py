@@ -22,7 +22,6 @@ from sqlalchemy.exc import DBAPIError
 from wan_pipeline.money import Money
 from wan_pipeline.spend import budget, claim, resolution, rows, schema, transitions, verify
 from wan_pipeline.spend.database import Database, parse_url
-from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.owners import Holder, Owner
 from wan_pipeline.spend.records import (
     Attempt,
@@ -216,25 +215,6 @@ class Ledger:
     def resolve_write_off(self, job_id: str, said: str, now: datetime | None = None) -> Job:
         """-> written_off: it counts as spent. Raises LedgerError unless it is ambiguous."""
         return self._step(lambda step: resolution.write_off(step, job_id, said), now)
-
-    def add_reuse(
-        self,
-        shot: str,
-        job_id: str,
-        own_digest: str,
-        request_hash: str,
-        video_uri: str | None = None,
-        now: datetime | None = None,
-    ) -> Take:
-        """Another shot's stored video becomes this shot's next take. Said again: the take there is."""
-
-        def step_(step: Step) -> Take:
-            job = rows.job(step.connection, job_id, lock=True)
-            if job.request_hash != request_hash or (video_uri is not None and job.video_uri not in (None, video_uri)):
-                raise LedgerError(f"job {job_id} ({job.shot}) is not what {shot} wants to reuse")
-            return claim.add_reuse(step, shot, job, own_digest)
-
-        return self._step(step_, now, lock="claims")
 
     # --- questions ---
 

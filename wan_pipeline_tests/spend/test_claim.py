@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from wan_pipeline.money import ZERO, Money
-from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import (
     Bought,
@@ -282,15 +281,16 @@ def test_a_simulated_video_is_never_taken_for_a_real_one(ledger: Ledger) -> None
     joined(ledger.claim(request_for(simulated=False), NO_LIMIT), mine=False)
 
 
-def test_only_a_stored_video_of_the_same_request_can_be_reused(ledger: Ledger) -> None:
+def test_another_shot_with_the_same_request_reuses_the_video_once_it_is_stored_as_one_take_however_often(
+    ledger: Ledger,
+) -> None:
     job = job_in(ledger, S.SUBMITTED)
-    with pytest.raises(LedgerError, match="cannot reuse its video yet"):
-        ledger.add_reuse("dog", job.id, "own", job.request_hash)
+    joined(ledger.claim(request_for("dog"), NO_LIMIT), mine=False)
+    assert set(ledger.current_takes()) == {"cat"}, "nothing is reused before it is there"
     finish(ledger, job, S.STORED)
-    with pytest.raises(LedgerError, match="not what dog wants"):
-        ledger.add_reuse("dog", job.id, "own", "0" * 64)
-    take = ledger.add_reuse("dog", job.id, "own", job.request_hash, video().uri)
-    assert ledger.add_reuse("dog", job.id, "own", job.request_hash, video().uri) == take
+    take = expect(Reused, ledger.claim(request_for("dog"), NO_LIMIT)).take
+    assert (take.shot, take.take, take.job_id, take.reused) == ("dog", 1, job.id, True)
+    assert expect(Reused, ledger.claim(request_for("dog"), NO_LIMIT)).take == take
     assert ledger.current_takes() == {"cat": ledger.takes("cat")[0], "dog": take}
 
 
