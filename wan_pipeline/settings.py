@@ -38,6 +38,18 @@ class Settings(BaseSettings):
     monthly_budget: Annotated[Money, NoDecode] = Field(Money.usd(250), alias="WAN_MONTHLY_BUDGET_USD")
     shot_budget: Annotated[Money, NoDecode] = Field(Money.usd(5), alias="WAN_SHOT_BUDGET_USD")
 
+    campaign_budgets: Annotated[dict[str, Money], NoDecode] = Field(
+        default_factory=dict[str, Money], alias="WAN_CAMPAIGN_BUDGETS_USD"
+    )
+    shortapi_monthly_budget: Annotated[Money, NoDecode] | None = Field(None, alias="WAN_SHORTAPI_MONTHLY_BUDGET_USD")
+    aimlapi_monthly_budget: Annotated[Money, NoDecode] | None = Field(None, alias="WAN_AIMLAPI_MONTHLY_BUDGET_USD")
+    wavespeed_monthly_budget: Annotated[Money, NoDecode] | None = Field(None, alias="WAN_WAVESPEED_MONTHLY_BUDGET_USD")
+
+    public_callback_url: str | None = Field(None, alias="WAN_PUBLIC_CALLBACK_URL")
+    # How long after a submission "the provider has no such job" is believed: longer than the longest generation, and its
+    # bookkeeping's lag.
+    absent_after_seconds: float = Field(14_400.0, alias="WAN_ABSENT_AFTER_SECONDS", ge=0, le=2_592_000)
+
     shortapi_max_in_flight: int | None = Field(None, alias="WAN_SHORTAPI_MAX_IN_FLIGHT", ge=1)
     shortapi_submits_per_minute: int | None = Field(None, alias="WAN_SHORTAPI_SUBMITS_PER_MINUTE", ge=1)
     aimlapi_max_in_flight: int | None = Field(None, alias="WAN_AIMLAPI_MAX_IN_FLIGHT", ge=1)
@@ -48,14 +60,46 @@ class Settings(BaseSettings):
     default_model: str | None = Field(None, alias="WAN_DEFAULT_MODEL")
     settle_seconds: float = Field(5.0, alias="WAN_SETTLE_SECONDS", ge=0, le=604_800)  # a week; `run` waits that long
 
-    @field_validator("daily_budget", "monthly_budget", "shot_budget")
+    @field_validator("campaign_budgets", mode="before")
     @classmethod
-    def _not_negative(cls, amount: Money) -> Money:
-        if amount.nanos < 0:
+    def _campaigns(cls, text: object) -> object:
+        """`spring=50, summer=20.50`: each campaign's, for all that is ever bought for it."""
+        if not isinstance(text, str):
+            return text
+        amounts: dict[str, str] = {}
+        for part in filter(None, (each.strip() for each in text.split(","))):
+            name, equals, amount = (piece.strip() for piece in part.partition("="))
+            if not equals or not name or not amount:
+                raise ValueError("write campaign=USD, and a comma between two: spring=50,summer=20.50")
+            if name in amounts:
+                raise ValueError(f"the campaign {name!r} has two budgets: leave one")
+            amounts[name] = amount
+        return amounts
+
+    @field_validator(
+        "daily_budget",
+        "monthly_budget",
+        "shot_budget",
+        "shortapi_monthly_budget",
+        "aimlapi_monthly_budget",
+        "wavespeed_monthly_budget",
+    )
+    @classmethod
+    def _not_negative(cls, amount: Money | None) -> Money | None:
+        if amount is not None and amount.nanos < 0:
             raise ValueError("a budget is not negative; 0 buys nothing")
         return amount
 
-    @field_validator("shortapi_base_url", "aimlapi_base_url", "wavespeed_base_url", "public_base_url")
+    @field_validator("campaign_budgets")
+    @classmethod
+    def _none_negative(cls, amounts: dict[str, Money]) -> dict[str, Money]:
+        for amount in amounts.values():
+            cls._not_negative(amount)
+        return amounts
+
+    @field_validator(
+        "shortapi_base_url", "aimlapi_base_url", "wavespeed_base_url", "public_base_url", "public_callback_url"
+    )
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
         if url is None:
@@ -63,11 +107,14 @@ class Settings(BaseSettings):
         if not url.startswith(("http://", "https://")):
             raise ValueError("write a URL that begins with http:// or https://")
         try:
-            host = urlsplit(url).hostname
+            parts = urlsplit(url)
+            host = parts.hostname
         except ValueError:
-            host = None
+            raise ValueError("the URL names no host") from None
         if not host:
             raise ValueError("the URL names no host")
+        if parts.query or parts.fragment:
+            raise ValueError("paths are added to this URL: leave out what follows its ? or #")
         return url.rstrip("/")
 
     @property
@@ -94,8 +141,15 @@ class Settings(BaseSettings):
             return cls(**overrides)  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
             lines = [
-                f"{item['loc'][0] if item['loc'] else 'settings'}: {item['msg'].removeprefix('Value error, ')}"
+                f"{_named(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
                 + ("" if "KEY" in str(item["loc"]) else f" (found: {item['input']!r})")
                 for item in error.errors()
             ]
             raise ConfigurationError("wrong setting: " + "; ".join(lines)) from None
+
+
+def _named(where: tuple[int | str, ...]) -> str:
+    """`WAN_DAILY_BUDGET_USD`, or `WAN_CAMPAIGN_BUDGETS_USD (spring)`."""
+    if not where:
+        return "settings"
+    return str(where[0]) + "".join(f" ({inner})" for inner in where[1:])

@@ -41,6 +41,18 @@ def test_with_no_variables_at_all_it_is_a_demo_with_everything_below_one_folder(
         ("WAVESPEED_BASE_URL", "https://"),
         ("AIMLAPI_BASE_URL", "http://[::1"),
         ("WAN_PUBLIC_BASE_URL", "/srv/bucket"),
+        ("WAN_PUBLIC_CALLBACK_URL", "receiver.example:8062"),
+        ("WAN_PUBLIC_CALLBACK_URL", "https://receiver.example/?to=us"),
+        ("WAN_CAMPAIGN_BUDGETS_USD", "spring"),
+        ("WAN_CAMPAIGN_BUDGETS_USD", "spring="),
+        ("WAN_CAMPAIGN_BUDGETS_USD", "=5"),
+        ("WAN_CAMPAIGN_BUDGETS_USD", "spring=5,spring=6"),
+        ("WAN_CAMPAIGN_BUDGETS_USD", "spring=-5"),
+        ("WAN_SHORTAPI_MONTHLY_BUDGET_USD", "-1"),
+        ("WAN_WAVESPEED_MONTHLY_BUDGET_USD", "plenty"),
+        ("WAN_ABSENT_AFTER_SECONDS", "-1"),
+        ("WAN_ABSENT_AFTER_SECONDS", "nan"),
+        ("WAN_ABSENT_AFTER_SECONDS", "1e18"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_variable_and_the_value_named(
@@ -51,6 +63,33 @@ def test_a_wrong_value_is_refused_with_the_variable_and_the_value_named(
         Settings.load()
     assert variable in str(error.value)
     assert value in str(error.value)
+
+
+def test_without_their_variables_campaigns_and_providers_have_no_budget_and_absent_is_believed_after_four_hours() -> (
+    None
+):
+    settings = Settings.load()
+    assert settings.campaign_budgets == {}
+    assert settings.shortapi_monthly_budget is settings.aimlapi_monthly_budget is None
+    assert settings.wavespeed_monthly_budget is None
+    assert settings.public_callback_url is None
+    assert settings.absent_after_seconds == 4 * 3600
+
+
+def test_each_campaign_has_its_own_budget_to_the_cent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAN_CAMPAIGN_BUDGETS_USD", " spring=50, summer sale = 20.50 ,")
+    assert Settings.load().campaign_budgets == {"spring": Money.usd(50), "summer sale": Money.usd("20.50")}
+
+
+def test_a_campaigns_wrong_amount_is_named_with_the_campaign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAN_CAMPAIGN_BUDGETS_USD", "summer=1,spring=5;autumn=6")
+    with pytest.raises(ConfigurationError, match=r"WAN_CAMPAIGN_BUDGETS_USD \(spring\).*5;autumn=6"):
+        Settings.load()
+
+
+def test_a_providers_monthly_budget_may_be_zero_and_then_buys_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAN_SHORTAPI_MONTHLY_BUDGET_USD", "0")
+    assert Settings.load().shortapi_monthly_budget == Money.usd(0)
 
 
 def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
