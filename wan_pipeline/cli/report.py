@@ -99,6 +99,7 @@ def _figures(figures: Figures) -> dict[str, Any]:
         "billed_usd": json_usd(figures.billed),
         "held_usd": json_usd(figures.held),
         "unknown_usd": json_usd(figures.unknown),
+        "wasted_usd": json_usd(figures.wasted),
         "usd_per_second": json_usd(figures.usd_per_second),
     }
 
@@ -122,6 +123,7 @@ def print_report(report: CostReport) -> None:
         Column("billed USD", right=True),
         Column("held USD", right=True, spare=True),
         Column("unknown USD", right=True, spare=True),
+        Column("wasted USD", right=True, spare=True),
         Column("USD per second", right=True, spare=True),
     ]
     for kind in report.kinds:
@@ -152,6 +154,7 @@ def _cells(figures: Figures) -> tuple[str, ...]:
         usd(figures.billed),
         usd(figures.held),
         usd(figures.unknown),
+        usd(figures.wasted),
         usd(figures.usd_per_second),
     )
 

@@ -10,6 +10,8 @@ from wan_pipeline.money import ZERO, Money
 from wan_pipeline.spend.records import OPEN_STATES, JobState
 
 FAILED_STATES = frozenset({JobState.FAILED, JobState.LOST, JobState.REJECTED})
+# What is billed for these bought nothing.
+WASTED_STATES = frozenset({JobState.FAILED, JobState.LOST, JobState.WRITTEN_OFF})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class JobCost:
             billed=self.billed or ZERO,
             held=ZERO if ambiguous else self.held,
             unknown=self.held if ambiguous else ZERO,
+            wasted=(self.billed or ZERO) if self.state in WASTED_STATES else ZERO,
         )
 
 
@@ -64,6 +67,7 @@ class Figures:
     billed: Money = ZERO  # charges - refunds + adjustments: what somebody has said so far
     held: Money = ZERO  # of jobs in flight: reserved, and on its way to being billed or released
     unknown: Money = ZERO  # of ambiguous jobs: at most this may have been billed. Unknown is not zero
+    wasted: Money = ZERO  # the part of what is billed that no video came of: failed, lost, written off
 
     def __add__(self, other: Self) -> Figures:
         return Figures(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))

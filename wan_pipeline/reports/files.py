@@ -16,6 +16,7 @@ _AMOUNTS = {  # column: field of Figures
     "billed_usd": "billed",
     "held_usd": "held",
     "unknown_usd": "unknown",
+    "wasted_usd": "wasted",
     "usd_per_second": "usd_per_second",
 }
 _KEYS = ("day", "simulated", "provider", "model", "resolution", "campaign")

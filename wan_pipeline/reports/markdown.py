@@ -11,14 +11,15 @@ from wan_pipeline.reports.sheet import CostSheet
 
 _HEADINGS = {False: "Live", True: "Simulated"}
 _TABLE_KEYS = ("model", "resolution", "campaign")  # a model's name begins with its provider's
-_TABLE_FIGURES = ("jobs", "seconds", "quoted", "billed", "in flight", "unknown", "failed", "USD/second")
+_TABLE_FIGURES = ("jobs", "seconds", "quoted", "billed", "in flight", "unknown", "wasted", "failed", "USD/second")
 _NOTES = """\
 A job belongs to the UTC day of its submission, and so does whatever is billed or refunded for it later. Amounts are US
 dollars, exact. *Seconds* are those of stored videos, *quoted* is the upper bound, *billed* is what the provider said or,
 where it says nothing, the quote; *in flight* is held for jobs under way, *unknown* for jobs that may or may not have been
-accepted (`ambiguous`): it may have been billed. *Failed* counts jobs that failed, were rejected, or whose paid video was
-lost. *USD/second* is what was billed for each second of stored video, failures included. A shot that reused another's
-video cost nothing and is not a job.
+accepted (`ambiguous`): it may have been billed. *Wasted* is the part of what is billed that no video came of: jobs that
+failed, whose video was lost, or that were written off. *Failed* counts jobs that failed, were rejected, or whose paid
+video was lost. *USD/second* is what was billed for each second of stored video, failures included. A shot that reused
+another's video cost nothing and is not a job.
 """
 
 
@@ -74,6 +75,8 @@ def _sentences(total: Figures) -> str:
             f"**Unknown: up to {total.unknown} USD** for {_many(total.ambiguous, 'job')} without an answer, "
             "which may have been billed"
         )
+    if total.wasted:
+        lines.append(f"Wasted: {total.wasted} USD, billed for jobs that no video came of")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -116,6 +119,7 @@ def _cells(figures: Figures) -> list[str]:
         str(figures.billed),
         _or_blank(figures.held),
         _or_blank(figures.unknown),
+        _or_blank(figures.wasted),
         str(figures.failed),
         "" if rate is None else str(rate),
     ]

@@ -39,6 +39,7 @@ _figures = st.builds(
     billed=_money,
     held=_money,
     unknown=_money,
+    wasted=_money,
 )
 _rows = st.lists(
     st.builds(
@@ -127,6 +128,15 @@ def test_the_page_says_what_is_unknown_and_what_is_simulated() -> None:
     simulated = cost_report(ledger_of(LedgerJob(simulated=True)), DAY).to_markdown()
     assert "Simulated: no money was spent" in simulated
     assert "Live" not in simulated
+
+
+def test_money_that_no_video_came_of_is_shown_as_wasted_in_every_form() -> None:
+    charge = ((EntryKind.CHARGE, 425_000_000),)
+    report = cost_report(ledger_of(LedgerJob(), LedgerJob(campaign="b", state=JobState.LOST, entries=charge)), DAY)
+    assert [row["wasted_usd"] for row in _from_csv(report.to_csv())] == [Decimal("0.425"), Decimal(0)]
+    assert "wasted" in report.table_markdown().splitlines()[0]
+    assert "Wasted: 0.425 USD" in report.to_markdown()
+    assert "wasted" not in _mixed().table_markdown()  # a column only where there is any
 
 
 def test_a_campaign_can_break_neither_table_nor_page() -> None:

@@ -72,6 +72,7 @@ def test_every_breakdown_adds_up_to_the_entries_of_that_days_jobs(wanted: list[L
             billed=Money(sum(map(_billed, mine))),
             held=Money(sum(_held(job) for job in mine if job.state is not JobState.AMBIGUOUS)),
             unknown=Money(sum(_held(job) for job in mine if job.state is JobState.AMBIGUOUS)),
+            wasted=Money(sum(_billed(job) for job in mine if job.state in ("failed", "lost", "written_off"))),
         )
         assert report.total(simulated=simulated) == expected
         for dimensions in ((), ("provider",), ("model",), ("resolution",), ("campaign",), ("model", "campaign")):
