@@ -34,7 +34,7 @@ class Verdict(StrEnum):
     OUTDATED = "outdated"  # stored, but a _defaults.yaml has changed since; costs nothing
     NOT_READY = "not ready"  # a mistake in its files; nothing was bought
     NOT_DUE = "not due"  # its not_before has not come
-    OVER_BUDGET = "over budget"
+    DEFERRED = "deferred"  # no room in a budget, or its provider could not be reached: made later, by itself
     FAILED = "failed"  # the provider failed or rejected it, or an earlier failure stands
     AMBIGUOUS = "ambiguous"  # nobody knows whether the provider took it; it is not sent again
     STOPPED = "stopped"  # the batch was told to stop before this one was bought
@@ -42,6 +42,19 @@ class Verdict(StrEnum):
 
 
 GOOD_VERDICTS = frozenset({Verdict.INSPECTED, Verdict.QUOTED, Verdict.MADE, Verdict.REUSED, Verdict.OUTDATED})
+# Neither made nor failed: what is left to be done is done later, by itself.
+WAITING_VERDICTS = frozenset({Verdict.NOT_DUE, Verdict.DEFERRED})
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Why a shot is made later. `limit`: the budget that has no room, or "" where its provider could not be reached.
+    `until`: not before; None: whenever there is room."""
+
+    limit: str
+    needed: Money
+    provider: str
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,7 @@ class Finished:
     job_id: str | None = None
     quote: Quote | None = None
     billed: Money | None = ZERO
+    deferred: Deferred | None = None  # set where the verdict is DEFERRED
 
 
 Event = Inspected | Quoted | Progress | Finished

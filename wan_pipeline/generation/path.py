@@ -176,7 +176,7 @@ class Path:
                     f"; there is room again from {outcome.until:%Y-%m-%d %H:%M} UTC" if outcome.until else "; raise it"
                 )
                 return self._finished(
-                    Verdict.OVER_BUDGET,
+                    Verdict.DEFERRED,
                     f"{outcome.limit} is {outcome.allowed} USD, {outcome.used} are held or spent, "
                     f"{outcome.needed} are needed{until}",
                 )
