@@ -23,9 +23,9 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 
 from wan_pipeline.cli.exits import INTERRUPTED, TERMINATED
-from wan_pipeline.cli.orphans import PROCESS_TAG, end_orphans, process_mark
 from wan_pipeline.defs.instance import prepare_dagster_home
 from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
+from wan_pipeline.defs.process_marks import PROCESS_TAG, end_orphans, process_mark
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
 from wan_pipeline.generation.stopping import stop_all
 from wan_pipeline.problems import ConfigurationError

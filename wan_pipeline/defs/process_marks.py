@@ -3,7 +3,8 @@
 Dagster watches only what its own launcher has started. Four killed runs would fill `max_concurrent_runs`, and nothing that
 the UI launches would begin any more. What their jobs become is the ledger's matter, not this module's.
 
-A process that runs holds a lock on a file of its own; a file whose lock can be had belongs to a process that is gone.
+A process that runs holds a lock on a file of its own; a file whose lock can be had belongs to a process that is gone. Once
+a run has come to its op it carries run_marks.py's mark as well, which other hosts can read.
 """
 
 from __future__ import annotations
