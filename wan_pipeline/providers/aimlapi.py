@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from wan_pipeline.money import ZERO, Money
+from wan_pipeline.providers.aimlapi_books import Books
+from wan_pipeline.providers.aimlapi_look import AimlApiLook
 from wan_pipeline.providers.base import (
     Accepted,
     Ambiguous,
     Failed,
     InProgress,
+    LostSubmission,
     Model,
     PollError,
     PollOutcome,
+    SearchResult,
     SubmitOutcome,
     Succeeded,
 )
@@ -73,7 +78,7 @@ class AimlApiClient(HttpProviderClient):
             case "completed":
                 outcome = self._finished(payload.get("video"))
                 if isinstance(outcome, Succeeded):
-                    return Succeeded(outcome.url, amount_in(_credits_used(payload), _CREDIT))
+                    return replace(outcome, reported=amount_in(_credits_used(payload), _CREDIT))
                 return outcome
             case "queued" | "generating":
                 return InProgress(status)
@@ -86,3 +91,7 @@ class AimlApiClient(HttpProviderClient):
                 return PollError(self._words(f"aimlapi answered without a status: {message_in(payload)}"))
             case _:
                 return InProgress(self._words(status), self._words(f"status {status} is not in AI/ML API's document"))
+
+    async def _look_for(self, lost: LostSubmission) -> SearchResult:
+        books = Books(self._http, self._pace)
+        return await AimlApiLook(lost, books, lambda job_id: self.poll(lost.model, job_id)).look()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -228,9 +228,12 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
+    """`expires_at`: until when the URL, or the provider's copy of the video, can be had, as far as anybody says."""
+
     url: str
     reported: Money | None = None
     seconds_at_provider: float | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,56 @@ class PollError:
 
 
 PollOutcome = InProgress | Succeeded | Failed | PollError
+
+
+# --- what became of a submission whose answer was lost ---
+
+
+@dataclass(frozen=True, slots=True)
+class LostSubmission:
+    """What is known of it. `arguments` is the body as frozen in the ledger, each input given as `sha256:<hash>`;
+    `input_keys` are the bucket keys by slot (`first_frame`): the URL that was sent has the key at the end of its path.
+    `hints`: ids of jobs that a callback for this very attempt has named. `is_known` tells which of these provider ids the
+    ledger has as another job's."""
+
+    attempt_id: str
+    model: Model
+    arguments: JsonObject
+    input_keys: Mapping[str, str]
+    sent_at: datetime
+    now: datetime
+    hints: Sequence[str]
+    is_known: Callable[[Sequence[str]], Awaitable[frozenset[str]]]
+
+
+class Sighting(StrEnum):
+    """What a witness says of a lost submission."""
+
+    FOUND = "found"
+    ABSENT = "absent"  # it looked at everything that it would have to be in, and it is not there (yet)
+    UNSURE = "unsure"  # what it says fits, and does not prove it
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """What one witness (`AI/ML API /v2/logs`) says, in words for a person."""
+
+    witness: str
+    sighting: Sighting
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The witnesses together. FOUND comes with the id, verified by a poll. ABSENT: all that could know say so; whether
+    enough time has passed for that to count is the caller's matter. `candidates`: ids that may be it, for a person."""
+
+    sighting: Sighting
+    testimonies: tuple[Testimony, ...]
+    provider_job_id: str | None = None
+    reported: Money | None = None
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +327,11 @@ class ProviderClient(Protocol):
         ...
 
     async def poll(self, model: Model, provider_job_id: str) -> PollOutcome: ...
+
+    async def look_for(self, lost: LostSubmission) -> SearchResult:
+        """Looks for a submission whose answer was lost, in whatever the provider offers for that. Only GETs, and POSTs
+        that merely ask."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 
 import httpx
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.aimlapi import AimlApiClient
 from wan_pipeline.providers.base import ProviderLimits
-from wan_pipeline.providers.client import HttpProviderClient
+from wan_pipeline.providers.client import HttpProviderClient, utc_now
 from wan_pipeline.providers.shortapi import ShortApiClient
 from wan_pipeline.providers.wavespeed import WaveSpeedClient
 
@@ -55,12 +56,15 @@ def connect(
     key: SecretStr,
     limits: ProviderLimits,
     transport: httpx.AsyncBaseTransport | None = None,
+    callback_base_url: str | None = None,
+    clock: Callable[[], datetime] = utc_now,
 ) -> HttpProviderClient:
     """The provider's client, to be entered with `async with` inside one event loop.
 
+    `callback_base_url` (WAN_PUBLIC_CALLBACK_URL): ShortAPI is asked to call back below it; the others are not.
     Raises ConfigurationError for a provider that there is not, or a key or base URL that cannot be one.
     """
     info = PROVIDERS.get(name)
     if info is None:
         raise ConfigurationError(f"there is no provider {name!r}: there are {', '.join(PROVIDERS)}")
-    return info.client_class(base_url, key, limits, transport)
+    return info.client_class(base_url, key, limits, transport, callback_base_url=callback_base_url, clock=clock)

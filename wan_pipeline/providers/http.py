@@ -1,14 +1,15 @@
-"""HTTP to one provider: POSTs are sent once and classified, GETs are tried a few times.
+"""HTTP to one provider: what buys is sent once and classified, what merely asks is tried a few times.
 
-A POST here buys something. It is sent once, over a connection of its own, follows no redirect, and whatever happens to it
-gets its meaning in meaning.py. What does not belong here: what stands in a provider's bodies; its client knows that.
+`post` buys something. It is sent once, over a connection of its own, follows no redirect, and whatever happens to it
+gets its meaning in meaning.py. `get` and `ask` ask, and may be repeated; `ask` is a POST all the same, so it goes to the
+paths in QUESTIONS and to no other. What does not belong here: what stands in a provider's bodies; its client knows that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -30,11 +31,16 @@ from wan_pipeline.providers.meaning import (
     retry_after_s,
 )
 from wan_pipeline.providers.transport import Patience, TooLargeError, open_client, read_all
-from wan_pipeline.providers.words import message_in, parse_json, redact, shown, without_query
+from wan_pipeline.providers.words import MAX_WORDS, message_in, parse_json, redact, shown, without_query
 
 __all__ = ["Answer", "Downloader", "Patience", "ProviderHttp", "redact", "without_query"]
 
 _MAX_POLL_CONNECTIONS = 100
+
+# The POSTs that buy nothing: WaveSpeed's lists of predictions and of billing records (its "Common API"). `ask` sends to
+# these alone and repeats; `post` sends to anything but these and never repeats. They stand here, and whole, so that a
+# path that buys cannot become a question by what a caller hands in.
+QUESTIONS = frozenset({"/api/v3/predictions", "/api/v3/billings/search"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Answer:
 
 
 class _TryAgainError(Exception):
-    """A GET that may be tried again."""
+    """A question that may be asked again."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -101,14 +107,19 @@ class ProviderHttp:
         """What must be in nobody's words."""
         return (self._secret,)
 
-    def words(self, text: str) -> str:
+    def words(self, text: str, at_most: int = MAX_WORDS) -> str:
         """Foreign text, fit to be shown."""
-        return shown(text, self.secrets)
+        return shown(text, self.secrets, at_most)
 
     # --- POST ---
 
     async def post(self, path: str, body: JsonObject, headers: Mapping[str, str] | None = None) -> Answer | PostFailure:
-        """Sends the body once. A 2xx answer with JSON is given back to be read; anything else is what it means."""
+        """Sends the body once. A 2xx answer with JSON is given back to be read; anything else is what it means.
+
+        Raises ValueError for a path of QUESTIONS: nothing is bought there.
+        """
+        if path in QUESTIONS:
+            raise ValueError(f"{path} is a question: ask() it")
         # What can be wrong with our own side raises here, before anything is sent.
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         request = self._poster.build_request(
@@ -163,16 +174,26 @@ class ProviderHttp:
     def _trouble(self, what: str, error: Exception) -> str:
         return self.words(f"{what} ({self._name}): {type(error).__name__} {error}")
 
-    # --- GET ---
+    # --- what merely asks ---
 
     async def get(self, path: str, params: Mapping[str, str]) -> Answer | PollError:
         """Asks, a few times within a bounded time. A status that will not change is not asked for again."""
+        return await self._patiently(lambda: self._getter.build_request("GET", self._base_url + path, params=params))
+
+    async def ask(self, path: str, body: JsonObject) -> Answer | PollError:
+        """A question that the provider wants as a POST, asked as `get` asks. Raises ValueError for a path that is not one
+        of QUESTIONS, before anything is sent: a POST to any other may buy something."""
+        if path not in QUESTIONS:
+            raise ValueError(f"{path} is no question: a POST to it may buy something, and would be repeated here")
+        return await self._patiently(lambda: self._getter.build_request("POST", self._base_url + path, json=body))
+
+    async def _patiently(self, build: Callable[[], httpx.Request]) -> Answer | PollError:
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgainError), stop=self._enough, wait=self._wait_s, reraise=True
         )
         try:
             async with asyncio.timeout(self._patience.whole_get_s):
-                return await tries(self._get_once, path, params)
+                return await tries(self._ask_once, build)
         except _TryAgainError as error:
             return PollError(str(error))
         except TimeoutError:
@@ -188,8 +209,8 @@ class ProviderHttp:
         grown_s = wait_random_exponential(self._patience.get_wait_s, self._patience.longest_get_wait_s)(state)
         return max(grown_s, _asked_wait_s(state) or 0.0)
 
-    async def _get_once(self, path: str, params: Mapping[str, str]) -> Answer | PollError:
-        request = self._getter.build_request("GET", self._base_url + path, params=params)
+    async def _ask_once(self, build: Callable[[], httpx.Request]) -> Answer | PollError:
+        request = build()
         try:
             response = await self._getter.send(request, stream=True, follow_redirects=False)
             try:

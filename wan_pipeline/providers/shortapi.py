@@ -2,6 +2,9 @@
 
 Its answers are HTTP 200 with `code: 0`; an error may be HTTP 200 with another code. `job_id` and `amount` stand under
 `data` (its own samples read them at the top level, so that is accepted too). Traps 1, 2, 5 and 6 of the README.
+
+It has no list of jobs, no logs and no billing. What became of a submission whose answer was lost it tells by its callback
+alone, so each is asked for one, where there is an address for it; without it a person has to look.
 """
 
 from __future__ import annotations
@@ -15,13 +18,20 @@ from wan_pipeline.providers.base import (
     Ambiguous,
     Failed,
     InProgress,
+    JsonObject,
+    LostSubmission,
     Model,
     PollError,
     PollOutcome,
+    SearchResult,
+    Sighting,
     SubmitOutcome,
+    Testimony,
 )
+from wan_pipeline.providers.callback import callback_url
 from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.providers.http import Answer
+from wan_pipeline.providers.looking import Candidate, found, known_of, listed, together, verified
 from wan_pipeline.providers.meaning import refusal_inside
 from wan_pipeline.providers.words import amount_in, as_object, job_id_in, message_in
 
@@ -29,6 +39,8 @@ from wan_pipeline.providers.words import amount_in, as_object, job_id_in, messag
 _IN_PROGRESS = {"0": "queued", "1": "processing", "queued": "queued", "pending": "pending", "processing": "processing"}
 _SUCCEEDED = frozenset({"2", "succeeded"})
 _FAILED = frozenset({"3", "failed"})
+_CALLBACKS = "ShortAPI callback"
+_MAX_HINTS = 10
 
 
 def _is_ok(payload: Mapping[str, Any]) -> bool:
@@ -43,6 +55,11 @@ class ShortApiClient(HttpProviderClient):
 
     def _submit_path(self, model: Model) -> str:
         return "/api/v1/job/create"
+
+    def _submit_body(self, body: JsonObject, attempt_id: str) -> JsonObject:
+        if self._callback_base_url is None:
+            return body
+        return body | {"callback_url": callback_url(self._callback_base_url, self._key, attempt_id)}
 
     def _read_submission(self, answer: Answer) -> SubmitOutcome:
         payload = as_object(answer.payload)
@@ -85,3 +102,41 @@ class ShortApiClient(HttpProviderClient):
         if status is None:
             return PollError("shortapi answered without a status")
         return InProgress(self._words(status), self._words(f"shortapi's status {status} is in no document of it"))
+
+    async def _look_for(self, lost: LostSubmission) -> SearchResult:
+        """By what callbacks for this very attempt have named; each is verified by a poll. Never says "absent": nobody
+        documents that a callback comes, so that none came proves nothing."""
+        hints = [each for each in dict.fromkeys(lost.hints) if job_id_in(each, self._http.secrets) == each][:_MAX_HINTS]
+        if not hints:
+            return together([Testimony(_CALLBACKS, Sighting.UNSURE, self._no_callback())])
+        known = await known_of(lost, hints)
+        testimonies = [
+            Testimony(_CALLBACKS, Sighting.UNSURE, f"a callback named {each}, which the ledger has as another job's")
+            for each in hints
+            if each in known
+        ]
+        confirmed: list[Candidate] = []
+        possible: list[Candidate] = []
+        for hint in hints:
+            if hint in known:
+                continue
+            polled = await verified(lambda job_id: self.poll(lost.model, job_id), hint)
+            named = Sighting.FOUND if polled.sighting is Sighting.FOUND else Sighting.UNSURE
+            testimonies += [Testimony(_CALLBACKS, named, f"a callback for this attempt named {hint}"), polled]
+            if polled.sighting is not Sighting.ABSENT:
+                possible.append(Candidate(hint, ""))
+            if polled.sighting is Sighting.FOUND:
+                confirmed.append(Candidate(hint, ""))
+        unreachable = any(each.sighting is Sighting.UNREACHABLE for each in testimonies)
+        if len(confirmed) == 1 and not unreachable:
+            return found(testimonies, confirmed[0].id)
+        if len(confirmed) > 1:
+            several = f"callbacks for this attempt named several jobs: {listed(confirmed)}"
+            testimonies.append(Testimony(_CALLBACKS, Sighting.UNSURE, several))
+        return together(testimonies, possible)
+
+    def _no_callback(self) -> str:
+        text = "ShortAPI has no list of jobs and no billing to look into"
+        if self._callback_base_url is None:
+            return f"{text}: look into your account there, or set WAN_PUBLIC_CALLBACK_URL so that it can call back"
+        return f"{text}, and no callback for this attempt has come: look into your account there"

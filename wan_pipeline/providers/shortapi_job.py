@@ -1,7 +1,7 @@
 """The request body that all of ShortAPI's models share.
 
-`callback_url` stands in each of the documents' samples as the literal text "CALLBACK_URL" and in no parameter table; it
-is left out: nothing here listens, and results are polled for.
+`callback_url` stands in each of the documents' samples as the literal text "CALLBACK_URL" and in no parameter table. It is
+no part of the request: the client adds one for each attempt, where there is an address to call (callback.py).
 """
 
 from __future__ import annotations

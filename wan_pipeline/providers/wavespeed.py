@@ -7,6 +7,7 @@ The model's id is part of the path. It says nothing about what it charges. Statu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -17,15 +18,19 @@ from wan_pipeline.providers.base import (
     Failed,
     InProgress,
     JsonObject,
+    LostSubmission,
     Model,
     PollError,
     PollOutcome,
+    SearchResult,
     SubmitOutcome,
 )
 from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.providers.http import Answer
 from wan_pipeline.providers.meaning import refusal_inside
-from wan_pipeline.providers.words import as_object, job_id_in, message_in, seconds_in
+from wan_pipeline.providers.wavespeed_books import Books
+from wan_pipeline.providers.wavespeed_look import KEEPS, WaveSpeedLook
+from wan_pipeline.providers.words import as_object, job_id_in, message_in, moment_in, seconds_in
 
 
 def _is_ok(payload: Mapping[str, Any]) -> bool:
@@ -72,7 +77,8 @@ class WaveSpeedClient(HttpProviderClient):
             case "completed":
                 taken_s = seconds_in(as_object(data.get("timings")).get("inference"))
                 flagged = data.get("has_nsfw_contents") in (True, [True])
-                return self._finished(data.get("outputs"), taken_s, " (it was flagged as not safe)" if flagged else "")
+                extra = " (it was flagged as not safe)" if flagged else ""
+                return self._finished(data.get("outputs"), taken_s, extra, self._deleted_at(data))
             case "created" | "processing":
                 return InProgress(status)
             case "failed":
@@ -88,3 +94,13 @@ class WaveSpeedClient(HttpProviderClient):
         """A failed job is refunded (README, sure: B). Of the other ends nobody says so: what they cost is unknown."""
         words = self._words(f"wavespeed says {status}: {message_in(data.get('error')) or 'without a word'}")
         return Failed(words, ZERO if status == "failed" else None)
+
+    def _deleted_at(self, data: JsonObject) -> datetime:
+        """Outputs are deleted seven days after the prediction was made (README, sure: A)."""
+        now = self._clock()
+        made_at = moment_in(data.get("created_at"))
+        return (made_at if made_at is not None and now - KEEPS < made_at <= now else now) + KEEPS
+
+    async def _look_for(self, lost: LostSubmission) -> SearchResult:
+        books = Books(self._http, self._pace)
+        return await WaveSpeedLook(lost, books, lambda job_id: self.poll(lost.model, job_id)).look()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NoReturn, cast
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -23,6 +24,7 @@ _LEAST_KEY_CHARS = 8  # shorter ones stand in for a key (demo mode) and may well
 _JOB_ID = re.compile(r"[!-~]+")  # what can stand in a URL, a table and a log line: printable ASCII without spaces
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://[^\s\"'<>\\]+")
 _DATA_URI = re.compile(r"data:[\w.+/-]*;base64,[A-Za-z0-9+/=_%\\-]*", re.IGNORECASE)
+_CALLBACK = re.compile(r"((?:/|%2F)shortapi(?:/|%2F)[^/\s\"'<>]+?(?:/|%2F))[0-9a-f]{32,}", re.IGNORECASE)  # callback.py
 _BEARER = re.compile(r"\b(bearer)\s+[^\s\"',;]+", re.IGNORECASE)
 _MESSAGE_KEYS = ("message", "msg", "error", "detail", "details", "reason", "errors", "description")
 
@@ -41,23 +43,25 @@ def without_query(url: str) -> str:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without these secrets, bearer tokens, signed parts of URLs, and files written out as data URIs."""
+    """The text without these secrets, bearer tokens, callback tokens, signed parts of URLs, and files written out as data
+    URIs."""
     for secret in sorted((secret for secret in secrets if secret), key=len, reverse=True):
         for shape in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
             text = text.replace(shape, "***")
     text = _DATA_URI.sub("data:…", text)
     text = _URL.sub(lambda match: without_query(match[0]), text)
+    text = _CALLBACK.sub(r"\1***", text)
     return _BEARER.sub(r"\1 ***", text)
 
 
-def shown(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text as one short line that is fit for a log: redacted, printable, at most 300 characters."""
+def shown(text: str, secrets: Iterable[str] = (), at_most: int = MAX_WORDS) -> str:
+    """The text as one short line that is fit for a log: redacted, printable, at most so many characters (300)."""
     secrets = tuple(secrets)
     line = " ".join(redact(text, secrets).split())
     line = "".join(char if char.isprintable() else "?" for char in line)
     # Once more: joining lines may have put together what was apart.
     line = redact(line, secrets)
-    return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 1] + "…"
+    return line if len(line) <= at_most else line[: at_most - 1] + "…"
 
 
 def message_in(payload: Any, depth: int = _MAX_DEPTH) -> str:
@@ -129,6 +133,17 @@ def seconds_in(milliseconds: Any) -> float | None:
     if not 0 < milliseconds < 10**9:
         return None
     return float(milliseconds) / 1000
+
+
+def moment_in(value: Any) -> datetime | None:
+    """A moment written in ISO 8601 with its offset, in UTC; None for anything else: without an offset it is nobody's."""
+    if not isinstance(value, str) or len(value) > 40:
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        return None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def is_http_url(value: str) -> bool:

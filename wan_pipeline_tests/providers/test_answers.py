@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from wan_pipeline.providers.base import (
 )
 from wan_pipeline_tests.providers.tiny_server import ACCEPTED_BODY, KEY, MODEL_OF, Behaviour, client_of, says, serving
 
+NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
+A_DAY_ON, A_WEEK_ON = NOW + timedelta(days=1), NOW + timedelta(days=7)
 URL = "https://cdn.test/a/video.mp4?Expires=1&Signature=abc%3D"
 
 
@@ -40,7 +43,7 @@ def poll(provider: str, body: Any) -> PollOutcome:
 
 def poll_with(provider: str, behaviour: Behaviour) -> PollOutcome:
     async def run() -> PollOutcome:
-        async with serving(behaviour) as server, client_of(provider, server.url) as client:
+        async with serving(behaviour) as server, client_of(provider, server.url, clock=lambda: NOW) as client:
             return await client.poll(MODEL_OF[provider], "job-1")
 
     return asyncio.run(run())
@@ -200,7 +203,7 @@ def shortapi(status: Any, **data: Any) -> Any:
     ],
 )
 def test_shortapis_result_is_found_under_images_and_under_videos(status: Any, result: Any) -> None:
-    assert poll("shortapi", shortapi(status, result=result)) == Succeeded(URL)
+    assert poll("shortapi", shortapi(status, result=result)) == Succeeded(URL, expires_at=A_DAY_ON)
 
 
 @pytest.mark.parametrize("status", [0, 1, "0", "1", "processing"])
@@ -232,10 +235,10 @@ def test_an_unknown_status_is_polled_on_and_told(status: Any) -> None:
     [
         ({"id": "j", "status": "queued", "meta": {"usage": {"credits_used": 5}}}, InProgress("queued")),
         ({"id": "j", "status": "generating"}, InProgress("generating")),
-        ({"id": "j", "status": "completed", "video": {"url": URL}}, Succeeded(URL)),
+        ({"id": "j", "status": "completed", "video": {"url": URL}}, Succeeded(URL, expires_at=A_DAY_ON)),
         (
             {"id": "j", "status": "completed", "video": {"url": URL}, "meta": {"usage": {"credits_used": 2000000}}},
-            Succeeded(URL, Money.usd(1)),
+            Succeeded(URL, Money.usd(1), expires_at=A_DAY_ON),
         ),
         (
             {"id": "j", "status": "error", "video": None, "error": {"name": "Bad", "message": "no face"}},
@@ -260,7 +263,7 @@ def wavespeed(status: str, **data: Any) -> Any:
 )
 def test_wavespeeds_outputs_are_a_list_a_url_or_an_object(outputs: Any) -> None:
     answer = poll("wavespeed", wavespeed("completed", outputs=outputs, timings={"inference": 61500}))
-    assert answer == Succeeded(URL, None, 61.5)
+    assert answer == Succeeded(URL, None, 61.5, A_WEEK_ON)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ import contextlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
 
 from wan_pipeline.providers.base import Model, ProviderLimits
 from wan_pipeline.providers.catalog import find_model
-from wan_pipeline.providers.client import HttpProviderClient
+from wan_pipeline.providers.client import HttpProviderClient, utc_now
 from wan_pipeline.providers.connect import PROVIDERS
 from wan_pipeline.providers.http import Patience
 
@@ -154,7 +155,15 @@ async def serving(*behaviours: Behaviour, read_requests: bool = True) -> AsyncGe
 
 
 def client_of(
-    provider: str, url: str, key: str = KEY, patience: Patience = QUICK, max_in_flight: int = 4
+    provider: str,
+    url: str,
+    key: str = KEY,
+    patience: Patience = QUICK,
+    max_in_flight: int = 4,
+    callback_base_url: str | None = None,
+    clock: Callable[[], datetime] = utc_now,
 ) -> HttpProviderClient:
     """The provider's client, aimed at that URL."""
-    return PROVIDERS[provider].client_class(url, SecretStr(key), ProviderLimits(max_in_flight, 100), None, patience)
+    limits = ProviderLimits(max_in_flight, 100)
+    client_class = PROVIDERS[provider].client_class
+    return client_class(url, SecretStr(key), limits, None, patience, callback_base_url, clock)
