@@ -16,7 +16,8 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from wan_pipeline.spend import budget, owners, rows
+from wan_pipeline.spend import budget, limits, owners, rows
+from wan_pipeline.spend.orphans import HOLDER_GONE
 from wan_pipeline.spend.records import (
     OPEN_STATES,
     Bought,
@@ -30,10 +31,13 @@ from wan_pipeline.spend.records import (
     NotBought,
     Outdated,
     OverBudget,
+    ProviderBusy,
     Reused,
     Standing,
+    SubmitLimits,
     Take,
 )
+from wan_pipeline.spend.sending import counted_today, no_room_today
 from wan_pipeline.spend.tables import attempts, jobs, takes
 from wan_pipeline.spend.transitions import Step, account, doubt, give_up, move, open_attempt
 
@@ -60,6 +64,7 @@ class Claim:
     request: JobRequest
     budgets: Budgets
     options: ClaimOptions
+    limits: SubmitLimits | None
     memory: Memory
 
     def decide(self) -> ClaimOutcome:
@@ -128,11 +133,19 @@ class Claim:
                 return Standing(job, remedy(job, self.request.shot))
             case S.REJECTED if job.retryable:
                 return self._reopen(job)
+            case S.RELEASED | S.WRITTEN_OFF if self._may_be_bought_anew(job):
+                return self._buy()
             case S.FAILED | S.LOST | S.REJECTED | S.RELEASED | S.WRITTEN_OFF:
                 free = job.state in _NEVER_COST_WHEN_UNBILLED and not job.billed
                 if self._is_this(job) and (self.options.new_take or (self.options.retry_failed and free)):
                     return self._buy()
                 return Standing(job, remedy(job, self.request.shot))
+
+    def _may_be_bought_anew(self, job: Job) -> bool:
+        """The search has ended with its being nowhere, or a person has accepted that it may be bought twice at this
+        price. Either was said of this request and of no other; the job itself stays, for an answer that comes late."""
+        allowed = job.duplicate_allowed is not None and self.request.quoted_high <= job.duplicate_allowed
+        return self._is_this(job) and ((job.state is S.RELEASED and job.retryable) or allowed)
 
     def _under_way(self, job: Job) -> ClaimOutcome:
         if job.owner == self.step.holder.id:
@@ -144,9 +157,7 @@ class Claim:
         if job.state is S.SUBMITTING:
             return Standing(self._doubt(job), remedy(job, self.request.shot))
         if job.state is S.RESERVED:
-            if self.options.collect_only:
-                return _not_bought()
-            return self._post(job)
+            return _not_bought() if self.options.collect_only else self._send_again(job)
         return Joined(adopt(self.step, job, self.memory), mine=True)
 
     # --- what it writes ---
@@ -155,9 +166,9 @@ class Claim:
         request = self.request
         if self.options.collect_only:
             return _not_bought()
-        over = self._over_budget(request.shot)
-        if over is not None:
-            return over
+        no_room = self._no_room(request.shot, request.campaign)
+        if no_room is not None:
+            return no_room
         connection = self.step.connection
         bought_before = sa.select(sa.func.max(jobs.c.repeat)).where(jobs.c.request_hash == request.request_hash)
         repeat = int(connection.execute(bought_before).scalar() or 0) + 1
@@ -184,7 +195,6 @@ class Claim:
                 quoted_low_nanos=request.quoted_low.nanos,
                 quoted_high_nanos=request.quoted_high.nanos,
                 held_nanos=0,  # the account writes it with the entry
-                attempt_id=self.memory.attempt_id,
                 owner=owner,
                 retryable=False,
                 simulated=request.simulated,
@@ -199,26 +209,40 @@ class Claim:
         account(self.step, job).hold(request.quoted_high, f"claimed by {request.shot}, take {take}")
         return Bought(rows.job(connection, job.id), self.memory.attempt_id)
 
-    def _over_budget(self, shot: str) -> OverBudget | None:
+    def _no_room(self, shot: str, campaign: str | None) -> OverBudget | ProviderBusy | None:
+        """For a new hold, and one submission. Whoever has no money need not wait for the provider."""
         request, step = self.request, self.step
-        return budget.over(
-            step.connection, self.budgets, shot, request.quoted_high, step.now, simulated=request.simulated
-        )
+        purchase = budget.Purchase(shot, campaign, request.provider, request.quoted_high, request.simulated)
+        return budget.over(step.connection, self.budgets, purchase, step.now) or self._busy(request.provider)
+
+    def _busy(self, provider: str) -> ProviderBusy | None:
+        step = self.step
+        return limits.busy(step.connection, self.limits, provider, step.now, simulated=self.request.simulated)
+
+    def _send_again(self, job: Job) -> ClaimOutcome:
+        """A job whose dead holder had not sent it, or only to a refusal: its hold stands."""
+        over = no_room_today(self.step, job, self.budgets)
+        if over is not None:
+            return over
+        busy = self._busy(job.provider)
+        if busy is not None:
+            return busy
+        counted_today(self.step, job)
+        return self._post(job)
 
     def _reopen(self, job: Job) -> ClaimOutcome:
         """A rejection that had nothing to do with the request: the same job again, held anew, in today's budget."""
         request = self.request
         if self.options.collect_only:
             return _not_bought()
-        over = self._over_budget(job.shot)
-        if over is not None:
-            return over
+        no_room = self._no_room(job.shot, job.campaign)
+        if no_room is not None:
+            return no_room
         bought = self._post(job)
         self.step.connection.execute(
             jobs.update()
             .where(jobs.c.id == job.id)
             .values(
-                retryable=False,
                 claimed_at=self.step.now,
                 quoted_low_nanos=request.quoted_low.nanos,
                 quoted_high_nanos=request.quoted_high.nanos,
@@ -232,7 +256,7 @@ class Claim:
         """Takes a job over that nobody holds and that is not out, with a new attempt."""
         owner = self.step.holder.register(self.step.connection, self.step.now)
         open_attempt(self.step, job.id, self.memory.attempt_id, owner)
-        moved = move(self.step, job, S.SUBMITTING, attempt_id=self.memory.attempt_id, owner=owner, error=None)
+        moved = move(self.step, job, S.SUBMITTING, owner=owner, error=None)
         return Bought(moved, self.memory.attempt_id)
 
     def _take_of(self, job: Job, take: Take | None) -> Take:
@@ -258,10 +282,7 @@ class Claim:
         )
 
     def _doubt(self, job: Job) -> Job:
-        return doubt(self.step, job, _HOLDER_GONE)
-
-
-_HOLDER_GONE = "the process that sent it ended before it wrote down an answer"
+        return doubt(self.step, job, HOLDER_GONE)
 
 
 def adopt(step: Step, job: Job, memory: Memory) -> Job:
@@ -285,7 +306,7 @@ def take_over(step: Step, job_id: str, memory: Memory) -> Joined | Standing:
     if job.owner is not None and owners.is_alive(step.connection, job.owner, step.now):
         return Joined(job, mine=False)
     if job.state is S.SUBMITTING:
-        return Standing(doubt(step, job, _HOLDER_GONE), remedy(job, job.shot))
+        return Standing(doubt(step, job, HOLDER_GONE), remedy(job, job.shot))
     if job.state is S.RESERVED:
         given_up = give_up(step, job, "never sent", retryable=True)
         return Standing(given_up, remedy(given_up, job.shot))
@@ -314,8 +335,15 @@ def remedy(job: Job, shot: str) -> str:
         case S.AMBIGUOUS | S.SUBMITTING:
             return (
                 f"Nobody knows whether {job.provider} took it, so it is not sent again, and its hold counts in the budgets."
-                f" Look for it in your account there, sent about {job.updated_at:%Y-%m-%d %H:%M:%S} UTC;"
+                f" Look for it in your account there, sent about {job.sent_at or job.updated_at:%Y-%m-%d %H:%M:%S} UTC;"
                 f" `wan-pipeline resolve {job.id}` writes down what you found."
+            )
+        case S.RELEASED if job.retryable:
+            return f"It was looked for and is not there. The next run that may buy makes it anew: {named}."
+        case S.RELEASED | S.WRITTEN_OFF if job.duplicate_allowed is not None:
+            return (
+                f"A person lets it be bought anew for at most {job.duplicate_allowed} USD, and it would cost more now. Buy"
+                f" it all the same: `wan-pipeline run --new-take --shot {shlex.quote(shot)}`."
             )
         case S.FAILED | S.REJECTED | S.RELEASED if not job.billed:
             return f"Nothing was billed. Correct the shot, or try it again by name: {named}."

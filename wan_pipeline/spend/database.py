@@ -79,8 +79,9 @@ def parse_url(text: str) -> URL:
 class Database:
     """An engine and the two kinds of transaction. Safe for threads, and for a fork between transactions."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, clock: Callable[[], datetime] | None = None) -> None:
         self.url = url
+        self._clock = clock
         self.is_postgres = url.get_backend_name() == "postgresql"
         self._pid = os.getpid()
         self.engine: Engine = _postgres_engine(url) if self.is_postgres else _sqlite_engine(url)
@@ -124,7 +125,10 @@ class Database:
             )
 
     def now(self, connection: Connection) -> datetime:
-        """The time. PostgreSQL's own, so that several hosts agree on which day it is and how old a heartbeat is."""
+        """The time. PostgreSQL's own, so that several hosts agree on which day it is and how old a heartbeat is; a clock
+        that was given comes before both."""
+        if self._clock is not None:
+            return self._clock()
         if self.is_postgres:
             moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
             return moment.astimezone(UTC)

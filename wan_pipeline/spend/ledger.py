@@ -1,7 +1,7 @@
 """The ledger's door: every method is one transaction, safe for threads, processes and hosts.
 
 What belongs here: transactions around the steps. What does not: the steps (claim.py, transitions.py, entries.py), the
-questions (rows.py, budget.py, verify.py), the connection (database.py).
+questions (questions.py), the search for what was lost (ambiguities.py), the connection (database.py).
 
 A Ledger is one holder of jobs from its first claim to `release_owner` or `close`: one batch, one Ledger (or a release
 between two batches), or the second batch takes the first one's jobs for its own and waits for nobody.
@@ -10,57 +10,59 @@ between two batches), or the second batch takes the first one's jobs for its own
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 from uuid import uuid4
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.money import Money
-from wan_pipeline.spend import budget, claim, resolution, rows, schema, transitions, verify
+from wan_pipeline.spend import claim, restoring, schema, sending, transitions
+from wan_pipeline.spend.ambiguities import Ambiguities
 from wan_pipeline.spend.database import Database, parse_url
-from wan_pipeline.spend.owners import Holder, Owner
+from wan_pipeline.spend.deferrals import Deferrals
+from wan_pipeline.spend.owners import Owner
+from wan_pipeline.spend.questions import Questions
 from wan_pipeline.spend.records import (
-    Attempt,
     Budgets,
-    BudgetUse,
     ClaimOptions,
     ClaimOutcome,
-    Difference,
     Job,
     JobRequest,
-    JobState,
     Joined,
-    MoneyEntry,
+    OverBudget,
+    ProviderBusy,
+    RestoredTake,
     Standing,
     StoredVideo,
-    Take,
+    SubmitLimits,
 )
 from wan_pipeline.spend.shot_index import ShotIndex
-from wan_pipeline.spend.transitions import Step
-
-T = TypeVar("T")
+from wan_pipeline.spend.transacting import CLAIMS
 
 _log = logging.getLogger(__name__)
 
 
-class Ledger:
-    """The SQL record of jobs and money. `now` is for tests; None is the present (PostgreSQL: by the server's clock)."""
+class Ledger(Questions, Ambiguities):
+    """The SQL record of jobs and money."""
 
     def __init__(self, database: Database, owner: Owner | None = None) -> None:
-        self._database = database
-        self._holder = Holder(owner)
+        super().__init__(database, owner)
         self.index = ShotIndex(database)
+        self.deferrals = Deferrals(database)
 
     @classmethod
-    def open(cls, url: str, *, owner: Owner | None = None) -> Ledger:
-        """Opens the ledger, creating or upgrading its tables where need be. Raises ConfigurationError with a remedy."""
+    def open(cls, url: str, *, owner: Owner | None = None, clock: Callable[[], datetime] | None = None) -> Ledger:
+        """Opens the ledger, creating or upgrading its tables where need be. Raises ConfigurationError with a remedy.
+
+        `clock` takes the place of the server's time (PostgreSQL) or this host's (SQLite): for tests, in which it jumps.
+        """
         parsed = parse_url(url)
         try:
-            database = Database(parsed)
+            database = Database(parsed, clock)
         except OSError as error:
             raise schema.unreachable(parsed, error) from None
         try:
@@ -123,24 +125,42 @@ class Ledger:
     # --- buying ---
 
     def claim(
-        self, request: JobRequest, budgets: Budgets, options: ClaimOptions | None = None, now: datetime | None = None
+        self,
+        request: JobRequest,
+        budgets: Budgets,
+        options: ClaimOptions | None = None,
+        limits: SubmitLimits | None = None,
+        now: datetime | None = None,
     ) -> ClaimOutcome:
-        """Decides in one transaction what is to become of this request; after `Bought`, and only then, POST once."""
+        """Decides in one transaction what is to become of this request; after `Bought`, and only then, POST once.
+        `limits` are asked only where it would be bought or sent, after the budgets; None: not at all."""
         memory = claim.Memory()
         chosen = options or ClaimOptions()
-        return self._step(lambda step: claim.Claim(step, request, budgets, chosen, memory).decide(), now, lock="claims")
+        return self._step(
+            lambda step: claim.Claim(step, request, budgets, chosen, limits, memory).decide(), now, lock=CLAIMS
+        )
 
     def take_over(self, job_id: str, now: datetime | None = None) -> Joined | Standing:
         """Holds a job under way whose holder is gone: for one that no shot's present request leads to any more (the shot
         has changed since). `Joined(mine=True)`: poll and collect it; `mine=False`: its holder lives; else it stands."""
         memory = claim.Memory()
-        return self._step(lambda step: claim.take_over(step, job_id, memory), now, lock="claims")
+        return self._step(lambda step: claim.take_over(step, job_id, memory), now, lock=CLAIMS)
 
-    def begin_attempt(self, job_id: str, now: datetime | None = None) -> str:
-        """reserved -> submitting with a new attempt id, durable: POST once. Only for the holder."""
-        attempt_id = uuid4().hex
-        self._step(lambda step: transitions.begin_attempt(step, job_id, attempt_id), now)
-        return attempt_id
+    def begin_attempt(
+        self,
+        job_id: str,
+        limits: SubmitLimits | None = None,
+        budgets: Budgets | None = None,
+        now: datetime | None = None,
+    ) -> str | ProviderBusy | OverBudget:
+        """reserved -> submitting with a new attempt id, durable: POST once. Only for the holder.
+
+        ProviderBusy: nothing was written, ask again. With `budgets`, a job whose hold was asked for on an earlier UTC day
+        asks for it again and counts in today's from then on. OverBudget: today has no room; the job is given up
+        (`rejected`, retryable, hold released), and the next claim with room opens it again.
+        """
+        again = sending.Again(uuid4().hex)
+        return self._step(lambda step: sending.begin_attempt(step, job_id, limits, budgets, again), now, lock=CLAIMS)
 
     # --- the answer to a POST ---
 
@@ -185,10 +205,20 @@ class Ledger:
     # --- the job at the provider ---
 
     def mark_generated(
-        self, job_id: str, result_url: str, reported: Money | None = None, now: datetime | None = None
+        self,
+        job_id: str,
+        result_url: str,
+        reported: Money | None = None,
+        expires_at: datetime | None = None,
+        now: datetime | None = None,
     ) -> Job:
-        """The result can be fetched. The URL is kept without its query, which may be signed."""
-        return self._step(lambda step: transitions.mark_generated(step, job_id, result_url, reported), now)
+        """The result can be fetched until `expires_at` (None: nobody has said). The URL is kept without its query, which
+        may be signed."""
+        return self._step(lambda step: transitions.mark_generated(step, job_id, result_url, reported, expires_at), now)
+
+    def mark_fetch_failed(self, job_id: str, reason: str, next_fetch_at: datetime, now: datetime | None = None) -> Job:
+        """It could not be collected: counted in `fetches`, not to be tried before `next_fetch_at`; the state stays."""
+        return self._step(lambda step: transitions.mark_fetch_failed(step, job_id, reason, next_fetch_at), now)
 
     def mark_stored(self, job_id: str, video: StoredVideo, now: datetime | None = None) -> Job:
         """The video lies in the bucket. Where nobody reported an amount, the quote's upper bound is charged."""
@@ -198,92 +228,13 @@ class Ledger:
         """The provider says it failed, and charged `billed` for that; None: it does not say."""
         return self._step(lambda step: transitions.mark_failed(step, job_id, reason, billed), now)
 
-    def mark_lost(self, job_id: str, reason: str, now: datetime | None = None) -> Job:
-        """Paid, and the result cannot be had any more."""
-        return self._step(lambda step: transitions.mark_lost(step, job_id, reason), now)
+    def mark_lost(self, job_id: str, reason: str, kept_key: str | None = None, now: datetime | None = None) -> Job:
+        """Paid, and the result cannot be had any more. `kept_key`: what came instead, kept in the bucket."""
+        return self._step(lambda step: transitions.mark_lost(step, job_id, reason, kept_key), now)
 
-    # --- what a person has found out about an ambiguous job; `said` is who says so, and why ---
+    # --- from the bucket ---
 
-    def resolve_found(self, job_id: str, provider_job_id: str, said: str, now: datetime | None = None) -> Job:
-        """-> submitted: it is collected like any other. Raises LedgerError unless it is ambiguous."""
-        return self._step(lambda step: resolution.found(step, job_id, provider_job_id, said), now)
-
-    def resolve_not_charged(self, job_id: str, said: str, now: datetime | None = None) -> Job:
-        """-> released: the hold is given back. Raises LedgerError unless it is ambiguous."""
-        return self._step(lambda step: resolution.not_charged(step, job_id, said), now)
-
-    def resolve_write_off(self, job_id: str, said: str, now: datetime | None = None) -> Job:
-        """-> written_off: it counts as spent. Raises LedgerError unless it is ambiguous."""
-        return self._step(lambda step: resolution.write_off(step, job_id, said), now)
-
-    # --- questions ---
-
-    def job(self, job_id: str) -> Job:
-        """Raises UnknownJobError."""
-        return self._read(lambda connection: rows.job(connection, job_id))
-
-    def jobs(
-        self,
-        state: JobState | Collection[JobState] | None = None,
-        shot: str | None = None,
-        since: datetime | None = None,
-        limit: int | None = None,
-        *,
-        simulated: bool | None = None,
-    ) -> list[Job]:
-        """Newest first; `since`: claimed at or after that moment; `simulated` None: both kinds."""
-        states = [state] if isinstance(state, JobState) else state
-        return self._read(
-            lambda connection: rows.find_jobs(
-                connection, states=states, shot=shot, since=since, simulated=simulated, limit=limit
-            )
-        )
-
-    def open_jobs(self, shots: Sequence[str] | None = None, *, simulated: bool | None = None) -> list[Job]:
-        """In flight: of these shots, or of all; oldest first."""
-        return self._read(lambda connection: rows.open_jobs(connection, shots, simulated))
-
-    def takes(self, shot: str) -> list[Take]:
-        """The first one first."""
-        return self._read(lambda connection: rows.find_takes(connection, shot))
-
-    def current_take(self, shot: str, *, simulated: bool | None = None) -> Take | None:
-        """The latest one; `simulated`: the latest one that is (not) simulated."""
-        return self._read(lambda connection: rows.current_take(connection, shot, simulated))
-
-    def current_takes(self, *, simulated: bool | None = None) -> dict[str, Take]:
-        """Every shot's latest take, in one question."""
-        return self._read(lambda connection: rows.current_takes(connection, simulated))
-
-    def attempts(self, job_id: str) -> list[Attempt]:
-        """The first one first."""
-        return self._read(lambda connection: rows.find_attempts(connection, job_id))
-
-    def entries(self, job_id: str | None = None) -> list[MoneyEntry]:
-        """The books, of one job or all, in the order they were written."""
-        return self._read(lambda connection: rows.find_entries(connection, job_id))
-
-    def budget_use(self, now: datetime | None = None, *, simulated: bool) -> BudgetUse:
-        """What the budgets count today and this month (UTC). Simulated and real money are never one sum."""
-        return self._read(
-            lambda connection: budget.use(connection, now or self._database.now(connection), simulated=simulated)
-        )
-
-    def verify(self) -> list[Difference]:
-        """Recomputes what the rows keep; empty: the ledger agrees with itself."""
-        return self._read(verify.differences)
-
-    # --- transactions ---
-
-    def _read(self, question: Callable[[Connection], T]) -> T:
-        with self._database.read() as connection:
-            return question(connection)
-
-    def _step(self, work: Callable[[Step], T], now: datetime | None, lock: str | None = None) -> T:
-        def transaction(connection: Connection) -> T:
-            if lock is not None:
-                self._database.lock(connection, lock)
-            # The time is asked for after the lock: claims are dated in the order in which they happen.
-            return work(Step(connection, now or self._database.now(connection), self._holder))
-
-        return self._database.write(transaction)
+    def restore(self, rows: Sequence[RestoredTake], now: datetime | None = None) -> list[tuple[str, str | None]]:
+        """Adds what manifests tell of paid videos where it is missing, in one transaction; never changes what is there.
+        Gives each manifest's key with None, or why it could not be."""
+        return self._step(lambda step: restoring.restore(step, rows), now, lock=CLAIMS)

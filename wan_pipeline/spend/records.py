@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -99,7 +100,9 @@ class Job:
     provider_job_id: str | None
     attempt_id: str | None
     owner: str | None
-    retryable: bool  # a rejected job that anyone may reopen: nothing was wrong with the request (no credit, not sent)
+    # Rejected: anyone may open it again, nothing was wrong with the request (no credit, not sent). Released: it was looked
+    # for and is not there; anyone may buy the request as a new job.
+    retryable: bool
     error: str | None
     result_url: str | None  # without its signed part
     video_uri: str | None
@@ -115,6 +118,15 @@ class Job:
     generated_at: datetime | None
     stored_at: datetime | None
     updated_at: datetime
+    sent_at: datetime | None = None  # when the latest attempt began
+    doubted_at: datetime | None = None  # when it became ambiguous, the last time it did
+    looks: int = 0  # how often it was looked for since then
+    next_look_at: datetime | None = None  # set only while ambiguous; None: nothing looks for it by itself
+    result_expires_at: datetime | None = None
+    fetches: int = 0  # failed collections
+    next_fetch_at: datetime | None = None  # not to be collected before
+    kept_key: str | None = None  # of a lost job: what came instead of a video, kept for inspection
+    duplicate_allowed: Money | None = None  # a person lets the request be bought anew for at most this
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +210,42 @@ class OverBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderBusy:
+    """The provider's limits, counted in the ledger over all processes and hosts, have no room now: ask again after
+    `wait_s` seconds. Nothing was written."""
+
+    reason: str
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class NotBought:
     """`collect_only`: there is nothing in flight for this shot."""
 
     reason: str
 
 
-ClaimOutcome = Bought | Joined | Reused | Outdated | Standing | OverBudget | NotBought
+ClaimOutcome = Bought | Joined | Reused | Outdated | Standing | OverBudget | ProviderBusy | NotBought
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitLimits:
+    """What a provider allows, over all processes and hosts together."""
+
+    max_in_flight: int
+    submits_per_minute: int
 
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Hard limits, UTC; None: no limit."""
+    """Hard limits, UTC; None: no limit. `campaigns`: by campaign, for all that is ever bought for it. `providers`: by
+    provider, for each UTC month."""
 
     daily: Money | None
     monthly: Money | None
     shot: Money | None
+    campaigns: Mapping[str, Money] = field(default_factory=dict[str, Money])
+    providers: Mapping[str, Money] = field(default_factory=dict[str, Money])
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,3 +321,75 @@ class Difference:
     what: str
     kept: str
     expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLine:
+    """One budget as it stands. `name`: the setting, and whose it is: `WAN_CAMPAIGN_BUDGETS_USD (spring)`. `until`: when
+    its period ends; None: it has none."""
+
+    name: str
+    allowed: Money
+    held: Money
+    billed: Money
+    until: datetime | None
+
+    @property
+    def left(self) -> Money:
+        """Room for new holds; below zero where a provider has billed more than was held."""
+        return self.allowed - self.held - self.billed
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one witness said of an ambiguous job: `verdict` is found, absent, unsure or unreachable."""
+
+    witness: str
+    verdict: str
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A shot that is to be made when there is room, without anyone's help. `limit`: the budget that has none, or "" where
+    its provider could not be reached. `since`: since when it waits (kept over repeated deferrals: the oldest goes first).
+    `until`: not before; None: whenever there is room."""
+
+    shot: str
+    simulated: bool
+    limit: str
+    reason: str
+    needed: Money
+    provider: str
+    campaign: str | None
+    since: datetime
+    until: datetime | None
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wasted:
+    """What was billed for jobs that gave no video."""
+
+    failed: Money
+    lost: Money
+    written_off: Money
+
+    @property
+    def total(self) -> Money:
+        return self.failed + self.lost + self.written_off
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredTake:
+    """What one manifest says, for `Ledger.restore`. `key`: the manifest's own. `shot`, `take`, `own_digest`: of the take;
+    `reused`: its job was bought by another shot, or as another take. `job`: the job's row as the manifest has it, money as
+    decimal strings, moments in ISO 8601."""
+
+    key: str
+    shot: str
+    take: int
+    own_digest: str
+    reused: bool
+    job: Mapping[str, Any]

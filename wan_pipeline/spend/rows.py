@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from wan_pipeline.money import Money
+from wan_pipeline.money import ZERO, Money
 from wan_pipeline.spend.errors import UnknownJobError
 from wan_pipeline.spend.records import (
     OPEN_STATES,
@@ -18,10 +18,12 @@ from wan_pipeline.spend.records import (
     EntryKind,
     Job,
     JobState,
+    Look,
     MoneyEntry,
     Take,
+    Wasted,
 )
-from wan_pipeline.spend.tables import attempts, jobs, money_entries, takes
+from wan_pipeline.spend.tables import attempts, callbacks, jobs, looks, money_entries, takes
 
 _AT_ONCE = 500  # shots in one IN (...): SQLite's oldest limit is 999 parameters
 _MONEY_COLUMNS = {
@@ -29,6 +31,7 @@ _MONEY_COLUMNS = {
     "quoted_high_nanos": "quoted_high",
     "held_nanos": "held",
     "billed_nanos": "billed",
+    "duplicate_allowed_nanos": "duplicate_allowed",
 }
 
 
@@ -160,3 +163,59 @@ def find_entries(connection: Connection, job_id: str | None) -> list[MoneyEntry]
     if job_id is not None:
         query = query.where(money_entries.c.job_id == job_id)
     return [to_entry(row) for row in connection.execute(query).mappings()]
+
+
+def find_ambiguous(connection: Connection, *, simulated: bool, due_at: datetime | None) -> list[Job]:
+    """The oldest doubt first; `due_at`: only those that are to be looked for at that moment."""
+    query = sa.select(jobs).where(jobs.c.state == JobState.AMBIGUOUS.value, jobs.c.simulated == simulated)
+    if due_at is not None:
+        query = query.where(jobs.c.next_look_at <= due_at)
+    found = [to_job(row) for row in connection.execute(query).mappings()]
+    return sorted(found, key=lambda job: (job.doubted_at or job.claimed_at, job.id))
+
+
+def find_looks(connection: Connection, job_id: str) -> list[Look]:
+    """In the order in which they were written."""
+    query = sa.select(looks.c.witness, looks.c.verdict, looks.c.detail, looks.c.at)
+    return [
+        Look(**dict(row))
+        for row in connection.execute(query.where(looks.c.job_id == job_id).order_by(looks.c.id)).mappings()
+    ]
+
+
+def find_hints(connection: Connection, attempt_id: str) -> list[str]:
+    """The ids that callbacks have named for the attempt; the earliest first."""
+    query = (
+        sa.select(callbacks.c.provider_job_id)
+        .where(callbacks.c.attempt_id == attempt_id)
+        .order_by(callbacks.c.at, callbacks.c.provider_job_id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def known_provider_jobs(
+    connection: Connection, provider: str, ids: Collection[str], *, but: str | None = None
+) -> frozenset[str]:
+    """Which of a provider's ids the ledger has already; `but`: as another job's than this."""
+    # The provider is compared here, so that no database thinks of reading all that it ever had.
+    columns = sa.select(jobs.c.provider_job_id, jobs.c.provider, jobs.c.id)
+    return frozenset(
+        row[0]
+        for some in _chunks(sorted(set(ids)))
+        for row in connection.execute(columns.where(jobs.c.provider_job_id.in_(some)))
+        if row[1] == provider and row[2] != but
+    )
+
+
+def wasted(connection: Connection, *, simulated: bool, since: datetime | None) -> Wasted:
+    """What was billed for jobs that gave no video; `since`: of those claimed at or after that moment."""
+    states = (JobState.FAILED, JobState.LOST, JobState.WRITTEN_OFF)
+    query = (
+        sa.select(jobs.c.state, sa.func.sum(jobs.c.billed_nanos))
+        .where(jobs.c.state.in_([str(state) for state in states]), jobs.c.simulated == simulated)
+        .group_by(jobs.c.state)
+    )
+    if since is not None:
+        query = query.where(jobs.c.claimed_at >= since)
+    sums = {row[0]: Money(int(row[1] or 0)) for row in connection.execute(query)}
+    return Wasted(*(sums.get(str(state), ZERO) for state in states))

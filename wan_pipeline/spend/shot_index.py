@@ -36,7 +36,8 @@ class SeenShot:
 
 @dataclass(frozen=True, slots=True)
 class IndexedShot:
-    """A row of the index. `taken_up_version` is what was last asked to be made; `gone_at` is set while it is not listed."""
+    """A row of the index. `taken_up_version` is what was last asked to be made, `finished_version` what last came to an
+    end, good or bad; `gone_at` is set while it is not listed."""
 
     key: str
     version: str
@@ -49,6 +50,9 @@ class IndexedShot:
     first_seen_at: datetime
     version_seen_at: datetime
     gone_at: datetime | None
+    finished_version: str | None = None
+    taken_up_at: datetime | None = None
+    times_taken_up: int = 0
 
     @property
     def taken_up(self) -> bool:
@@ -107,15 +111,38 @@ class ShotIndex:
         self._in_batches(upsert.returning(shot_index.c.key) if self._database.is_postgres else upsert, rows)
 
     def mark_taken_up(self, keys: Sequence[str], versions: Sequence[str], at: datetime) -> None:
-        """These versions were asked for (or found made already); `at` is when."""
-        del at  # the job's own moments say when; kept so that callers need not change when the table grows a column
+        """These versions were asked for (or found made already) at `at`."""
         update = (
             shot_index.update()
             .where(shot_index.c.key == sa.bindparam("the_key"))
-            .values(taken_up_version=sa.bindparam("the_version"))
+            .values(
+                taken_up_version=sa.bindparam("the_version"),
+                taken_up_at=sa.bindparam("the_moment"),
+                times_taken_up=shot_index.c.times_taken_up + 1,
+            )
+        )
+        pairs = zip(keys, versions, strict=True)
+        self._in_batches(update, [{"the_key": key, "the_version": version, "the_moment": at} for key, version in pairs])
+
+    def mark_finished(self, keys: Sequence[str], versions: Sequence[str], at: datetime) -> None:
+        """These versions have come to an end, good or bad: what was taken up of them is not taken up again by itself."""
+        del at  # the jobs' own moments say when; kept beside mark_taken_up's
+        update = (
+            shot_index.update()
+            .where(shot_index.c.key == sa.bindparam("the_key"))
+            .values(finished_version=sa.bindparam("the_version"))
         )
         pairs = zip(keys, versions, strict=True)
         self._in_batches(update, [{"the_key": key, "the_version": version} for key, version in pairs])
+
+    def take_up_again(self, keys: Sequence[str]) -> None:
+        """As if their present versions had not been asked for yet. How often they were is not forgotten."""
+        update = (
+            shot_index.update()
+            .where(shot_index.c.key == sa.bindparam("the_key"))
+            .values(taken_up_version=sa.null(), finished_version=sa.null())
+        )
+        self._in_batches(update, [{"the_key": key} for key in keys])
 
     def mark_gone(self, keys: Sequence[str], at: datetime) -> None:
         """These are not listed any more. They stay, for when they come back and for the record."""

@@ -160,19 +160,30 @@ jobs = Table(
     Column("generated_at", UtcTime),
     Column("stored_at", UtcTime),
     Column("updated_at", UtcTime, nullable=False),
+    Column("sent_at", UtcTime),  # when the latest attempt began
+    Column("doubted_at", UtcTime),  # when it became ambiguous
+    Column("looks", Integer, nullable=False, server_default=sa.text("0")),  # how often it was looked for since then
+    Column("next_look_at", UtcTime),
+    Column("result_expires_at", UtcTime),
+    Column("fetches", Integer, nullable=False, server_default=sa.text("0")),  # failed collections
+    Column("next_fetch_at", UtcTime),
+    Column("kept_key", sa.Text),  # what came instead of a video
+    Column("duplicate_allowed_nanos", BigInteger),  # a person lets the request be bought anew for at most this
     sa.UniqueConstraint("request_hash", "repeat"),
     CheckConstraint(_one_of("state", list(JobState)), name="state"),
     CheckConstraint(f"basis IS NULL OR {_one_of('basis', list(Basis))}", name="basis"),
     CheckConstraint("held_nanos >= 0", name="held"),
     CheckConstraint("quoted_low_nanos >= 0 AND quoted_low_nanos <= quoted_high_nanos", name="quoted"),
     CheckConstraint("repeat >= 1 AND take >= 1", name="counted_from_one"),
-    # What is asked: newest first and the sums of a day or a month (answered from the index alone), by state, by shot,
-    # the report of a day, whose job is this (reconciliation).
+    # What is asked: newest first and the sums of a day or a month, of a campaign, of a provider's month (answered from the
+    # index alone), by state (and so what is in flight), by shot, the report of a day, whose job is this.
     Index("ix_jobs_claimed_at", "claimed_at", "simulated", "held_nanos", "billed_nanos"),
     Index("ix_jobs_state", "state", "claimed_at"),
     Index("ix_jobs_shot", "shot", "claimed_at"),
     Index("ix_jobs_submitted_at", "submitted_at"),
     Index("ix_jobs_provider_job_id", "provider_job_id"),
+    Index("ix_jobs_campaign", "campaign", "simulated", "held_nanos", "billed_nanos"),
+    Index("ix_jobs_provider", "provider", "simulated", "claimed_at", "held_nanos", "billed_nanos"),
 )
 
 attempts = Table(
@@ -191,6 +202,29 @@ attempts = Table(
     CheckConstraint(
         "outcome IS NULL OR outcome IN ('accepted', 'refused', 'not_sent', 'rejected', 'ambiguous')", name="outcome"
     ),
+    Index("ix_attempts_began_at", "began_at", "job_id"),  # how many in the last minute
+)
+
+looks = Table(
+    # What the witnesses said of ambiguous jobs, one row for each witness of each look.
+    "looks",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("job_id", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("witness", FreeText, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("detail", FreeText, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_looks_job_id", "job_id"),
+)
+
+callbacks = Table(
+    # The providers' ids that genuine callbacks have named for an attempt: hints, which a poll has to confirm.
+    "callbacks",
+    metadata,
+    Column("attempt_id", String(32), ForeignKey("attempts.id"), primary_key=True),
+    Column("provider_job_id", String(500), primary_key=True),
+    Column("at", UtcTime, nullable=False),
 )
 
 takes = Table(
@@ -241,6 +275,26 @@ shot_index = Table(
     Column("first_seen_at", UtcTime, nullable=False),
     Column("version_seen_at", UtcTime, nullable=False),
     Column("gone_at", UtcTime),
+    Column("finished_version", sa.Text),  # whose making came to an end, good or bad
+    Column("taken_up_at", UtcTime),
+    Column("times_taken_up", Integer, nullable=False, server_default=sa.text("0")),
+)
+
+deferrals = Table(
+    # Shots that wait for room in a budget, or for their provider. Not the ledger's business either: losing them costs
+    # nothing but that somebody has to ask for those shots.
+    "deferrals",
+    metadata,
+    Column("shot", sa.Text, primary_key=True),
+    Column("simulated", Boolean, primary_key=True),
+    Column("limit_name", sa.Text, nullable=False),  # the budget's setting, or "" where the provider was out of reach
+    Column("reason", FreeText, nullable=False),
+    Column("needed_nanos", BigInteger, nullable=False),
+    Column("provider", sa.Text, nullable=False),
+    Column("campaign", FreeText),
+    Column("since", UtcTime, nullable=False),
+    Column("until", UtcTime),
+    Column("times", Integer, nullable=False),
 )
 
 APPEND_ONLY_SQLITE = tuple(

@@ -29,15 +29,16 @@ from wan_pipeline.spend.tables import attempts, jobs, takes
 S = JobState
 
 # docs/architecture.md's drawing, and beside it: refused or not sent (back to reserved), given up before it was sent
-# (reserved -> rejected), a retryable rejection opened again, and the late answers to a POST whose sender was taken for dead.
+# (reserved -> rejected), a retryable rejection opened again, the late answers to a POST whose sender was taken for dead, and
+# the callback that names a job after its attempt was given up for not taken (back to ambiguous: it is looked for).
 ARROWS: Mapping[JobState, frozenset[JobState]] = {
     S.RESERVED: frozenset({S.SUBMITTING, S.REJECTED}),
     S.SUBMITTING: frozenset({S.RESERVED, S.SUBMITTED, S.REJECTED, S.AMBIGUOUS}),
     S.SUBMITTED: frozenset({S.GENERATED, S.FAILED, S.LOST}),
     S.GENERATED: frozenset({S.STORED, S.LOST}),
     S.AMBIGUOUS: frozenset({S.SUBMITTED, S.RELEASED, S.WRITTEN_OFF, S.RESERVED, S.REJECTED}),
-    S.RELEASED: frozenset({S.SUBMITTED}),
-    S.WRITTEN_OFF: frozenset({S.SUBMITTED}),
+    S.RELEASED: frozenset({S.SUBMITTED, S.AMBIGUOUS}),
+    S.WRITTEN_OFF: frozenset({S.SUBMITTED, S.AMBIGUOUS}),
     S.REJECTED: frozenset({S.SUBMITTING}),
     S.STORED: frozenset(),
     S.FAILED: frozenset(),
@@ -61,9 +62,10 @@ def account(step: Step, job: Job) -> Account:
 
 
 def move(step: Step, job: Job, to: JobState, **values: Any) -> Job:
-    """Walks one arrow. Raises LedgerError where there is none."""
+    """Walks one arrow. Raises LedgerError where there is none. What was true of the old state alone ends with it."""
     if to not in ARROWS[job.state]:
-        raise _not_allowed(job, to)
+        raise not_allowed(job, to)
+    values = {"retryable": False, "next_look_at": None} | values
     step.connection.execute(
         jobs.update().where(jobs.c.id == job.id).values(state=to.value, updated_at=step.now, **values)
     )
@@ -79,18 +81,7 @@ def open_attempt(step: Step, job_id: str, attempt_id: str, owner: str) -> None:
     step.connection.execute(
         attempts.insert().values(id=attempt_id, job_id=job_id, n=(last or 0) + 1, owner=owner, began_at=step.now)
     )
-
-
-def begin_attempt(step: Step, job_id: str, attempt_id: str) -> None:
-    """reserved -> submitting, by the holder: one POST may follow."""
-    job = rows.job(step.connection, job_id, lock=True)
-    if job.state is S.SUBMITTING and job.attempt_id == attempt_id:
-        return
-    if job.state is not S.RESERVED:  # a rejected job is opened again only by a claim, which asks the budgets
-        raise _not_allowed(job, S.SUBMITTING)
-    _only_holder(step, job, S.SUBMITTING)
-    open_attempt(step, job_id, attempt_id, step.holder.id)
-    move(step, job, S.SUBMITTING, attempt_id=attempt_id, error=None)
+    step.connection.execute(jobs.update().where(jobs.c.id == job_id).values(attempt_id=attempt_id, sent_at=step.now))
 
 
 def close_attempt(step: Step, attempt_id: str, outcome: str, detail: str) -> None:
@@ -153,9 +144,9 @@ def mark_rejected(step: Step, job_id: str, attempt_id: str | None, reason: str, 
     if job.state is S.REJECTED:
         return job
     if job.state is S.RESERVED:
-        _only_holder(step, job, S.REJECTED)
+        only_holder(step, job, S.REJECTED)
     elif attempt_id is None:  # a POST is out: only its answer can tell
-        raise _not_allowed(job, S.REJECTED)
+        raise not_allowed(job, S.REJECTED)
     else:
         close_attempt(step, attempt_id, "rejected", reason)
     return give_up(step, job, reason, retryable)
@@ -179,18 +170,20 @@ def mark_ambiguous(step: Step, job_id: str, attempt_id: str, reason: str) -> Job
 def doubt(step: Step, job: Job, reason: str) -> Job:
     """submitting -> ambiguous, without asking who says so: for claim.py, which has found out that its holder is gone."""
     if job.state is not S.SUBMITTING or job.attempt_id is None:
-        raise _not_allowed(job, S.AMBIGUOUS)
+        raise not_allowed(job, S.AMBIGUOUS)
     close_attempt(step, job.attempt_id, "ambiguous", reason)
-    return move(step, job, S.AMBIGUOUS, error=reason)
+    return move(step, job, S.AMBIGUOUS, error=reason, doubted_at=step.now, looks=0, next_look_at=step.now)
 
 
 # --- what the provider does with it: told by the holder ---
 
 
-def mark_generated(step: Step, job_id: str, result_url: str, reported: Money | None) -> Job:
+def mark_generated(
+    step: Step, job_id: str, result_url: str, reported: Money | None, expires_at: datetime | None
+) -> Job:
     """-> generated. Said again (the URL had expired): the URL is renewed."""
     job = rows.job(step.connection, job_id, lock=True)
-    _only_holder(step, job, S.GENERATED)
+    only_holder(step, job, S.GENERATED)
     reported, _ = _plausible(reported, "")
     if reported is not None:
         books = account(step, job)
@@ -199,10 +192,28 @@ def mark_generated(step: Step, job_id: str, result_url: str, reported: Money | N
     bare_url = result_url.partition("#")[0].partition("?")[0]  # what follows may be a signature
     if job.state is S.GENERATED:
         step.connection.execute(
-            jobs.update().where(jobs.c.id == job.id).values(result_url=bare_url, updated_at=step.now)
+            jobs.update()
+            .where(jobs.c.id == job.id)
+            .values(result_url=bare_url, result_expires_at=expires_at, updated_at=step.now)
         )
         return rows.job(step.connection, job_id)
-    return move(step, job, S.GENERATED, result_url=bare_url, generated_at=step.now)
+    return move(step, job, S.GENERATED, result_url=bare_url, result_expires_at=expires_at, generated_at=step.now)
+
+
+def mark_fetch_failed(step: Step, job_id: str, reason: str, next_fetch_at: datetime) -> Job:
+    """It was there and could not be collected: counted, and not tried before `next_fetch_at`. The state stays."""
+    job = rows.job(step.connection, job_id, lock=True)
+    if job.next_fetch_at == next_fetch_at and job.error == reason:  # said again
+        return job
+    if job.state not in (S.SUBMITTED, S.GENERATED):
+        raise LedgerError(f"job {job.id} ({job.shot}) is {job.state}: there is nothing to collect")
+    only_holder(step, job, job.state)
+    step.connection.execute(
+        jobs.update()
+        .where(jobs.c.id == job.id)
+        .values(fetches=job.fetches + 1, next_fetch_at=next_fetch_at, error=reason, updated_at=step.now)
+    )
+    return rows.job(step.connection, job_id)
 
 
 def mark_stored(step: Step, job_id: str, video: StoredVideo) -> Job:
@@ -210,7 +221,7 @@ def mark_stored(step: Step, job_id: str, video: StoredVideo) -> Job:
     job = rows.job(step.connection, job_id, lock=True)
     if job.state is S.STORED and job.video_sha256 == video.sha256:
         return job
-    _only_holder(step, job, S.STORED)
+    only_holder(step, job, S.STORED)
     moved = move(
         step,
         job,
@@ -235,7 +246,7 @@ def mark_failed(step: Step, job_id: str, reason: str, billed: Money | None) -> J
     billed, _ = _plausible(billed, "")
     if job.state is S.FAILED and billed in (None, job.billed):
         return job
-    _only_holder(step, job, S.FAILED)
+    only_holder(step, job, S.FAILED)
     moved = move(step, job, S.FAILED, error=reason)
     if billed is not None:
         books = account(step, moved)
@@ -243,13 +254,13 @@ def mark_failed(step: Step, job_id: str, reason: str, billed: Money | None) -> J
     return _bill_as_quoted_unless_said(step, rows.job(step.connection, job_id), "failed")
 
 
-def mark_lost(step: Step, job_id: str, reason: str) -> Job:
+def mark_lost(step: Step, job_id: str, reason: str, kept_key: str | None) -> Job:
     """-> lost: paid, and the result cannot be had any more."""
     job = rows.job(step.connection, job_id, lock=True)
     if job.state is S.LOST:
         return job
-    _only_holder(step, job, S.LOST)
-    return _bill_as_quoted_unless_said(step, move(step, job, S.LOST, error=reason), "lost")
+    only_holder(step, job, S.LOST)
+    return _bill_as_quoted_unless_said(step, move(step, job, S.LOST, error=reason, kept_key=kept_key), "lost")
 
 
 def _bill_as_quoted_unless_said(step: Step, job: Job, end: str) -> Job:
@@ -277,7 +288,7 @@ def _of_attempt(step: Step, job_id: str, attempt_id: str, wanted: JobState) -> J
     return job
 
 
-def _only_holder(step: Step, job: Job, wanted: JobState) -> None:
+def only_holder(step: Step, job: Job, wanted: JobState) -> None:
     if job.owner != step.holder.id:
         raise NotHolderError(
             f"job {job.id} ({job.shot}) is {job.state} and held by {job.owner}, not by {step.holder.id}, which wanted"
@@ -285,5 +296,5 @@ def _only_holder(step: Step, job: Job, wanted: JobState) -> None:
         )
 
 
-def _not_allowed(job: Job, wanted: JobState) -> LedgerError:
+def not_allowed(job: Job, wanted: JobState) -> LedgerError:
     return LedgerError(f"job {job.id} ({job.shot}) is {job.state}: it cannot become {wanted}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +52,7 @@ def _catalog(engine: sa.Engine) -> dict[str, Any]:
             rows = connection.execute(
                 sa.text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'ledger_version'")
             )
-            return {name: sorted(re.sub(r",?\s*\n\s*", "\n", sql).split("\n")) for name, sql in rows}
+            return {name: _parts(sql) for name, sql in rows}
         queries = (
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
             " WHERE connamespace = 'wan_ledger'::regnamespace AND contype != 'n'",
@@ -64,6 +63,21 @@ def _catalog(engine: sa.Engine) -> dict[str, Any]:
         )
         found = {name: text for query in queries for name, text in connection.execute(sa.text(query))}
         return {name: text for name, text in found.items() if "ledger_version" not in name}
+
+
+def _parts(sql: str) -> list[str]:
+    """What stands between the outermost brackets, in any order: a column that was added later stands at the end."""
+    head, bracket, rest = " ".join(sql.split()).partition("(")
+    if not bracket or not head.startswith("CREATE TABLE"):
+        return [" ".join(sql.split())]
+    parts, depth = [""], 0
+    for character in rest.rpartition(")")[0]:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [head, *sorted(part.strip() for part in parts)]
 
 
 def test_the_versions_written_down_are_the_migrations_there_are() -> None:

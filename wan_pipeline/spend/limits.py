@@ -1,0 +1,64 @@
+"""A provider's limits, counted over all processes and hosts: how many of its jobs are in flight, and how many submissions
+began within the last minute. The caller holds the claims' lock, so that two never find the same room.
+
+In flight is what was sent and is not known to have come to an end: `submitting` and `submitted`. An ambiguous job does not
+count: it may occupy nothing, and a 429 corrects that. What does not belong here: how fast this process may go.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from wan_pipeline.spend.records import JobState, ProviderBusy, SubmitLimits
+from wan_pipeline.spend.tables import attempts, jobs
+
+_MINUTE = timedelta(seconds=60)
+_LEAST_WAIT_S = 0.5
+_WAIT_FOR_A_PLACE_S = 2.0  # nobody knows when a job in flight will be done
+
+
+def busy(
+    connection: Connection, limits: SubmitLimits | None, provider: str, now: datetime, *, simulated: bool
+) -> ProviderBusy | None:
+    """Why nothing may be sent to this provider now; None: one submission may."""
+    if limits is None:
+        return None
+    reasons: list[str] = []
+    wait_s = _LEAST_WAIT_S
+    in_flight = _in_flight(connection, provider, simulated)
+    if in_flight >= limits.max_in_flight:
+        reasons.append(f"{in_flight} jobs are in flight at {provider}, {limits.max_in_flight} may be")
+        wait_s = _WAIT_FOR_A_PLACE_S
+    begun = _begun_in_the_last_minute(connection, provider, now, simulated)
+    if len(begun) >= limits.submits_per_minute:
+        reasons.append(
+            f"{len(begun)} submissions to {provider} began in the last minute, {limits.submits_per_minute} may"
+        )
+        # Room comes when so many of them are a minute old that one more fits. (None may ever: look now and then.)
+        leaving = begun[len(begun) - limits.submits_per_minute] if limits.submits_per_minute > 0 else now
+        wait_s = max(wait_s, (leaving + _MINUTE - now).total_seconds())
+    if not reasons:
+        return None
+    return ProviderBusy("; ".join(reasons), min(wait_s, _MINUTE.total_seconds()))
+
+
+def _in_flight(connection: Connection, provider: str, simulated: bool) -> int:
+    # Whose they are is asked inside the sum, so that the few jobs in these states are read by their state, and never all
+    # that a provider ever had by its name.
+    mine = sa.case(((jobs.c.provider == provider) & (jobs.c.simulated == simulated), 1), else_=0)
+    open_states = [JobState.SUBMITTING.value, JobState.SUBMITTED.value]
+    return int(connection.execute(sa.select(sa.func.sum(mine)).where(jobs.c.state.in_(open_states))).scalar() or 0)
+
+
+def _begun_in_the_last_minute(connection: Connection, provider: str, now: datetime, simulated: bool) -> list[datetime]:
+    """When they began, the oldest first. What a clock that was set back has left in the future does not count for ever."""
+    query = (
+        sa.select(attempts.c.began_at, jobs.c.provider, jobs.c.simulated)
+        .join(jobs, jobs.c.id == attempts.c.job_id)
+        .where(attempts.c.began_at > now - _MINUTE, attempts.c.began_at <= now + _MINUTE)
+        .order_by(attempts.c.began_at)
+    )
+    return [row[0] for row in connection.execute(query) if row[1] == provider and row[2] == simulated]
