@@ -1,7 +1,7 @@
 """AI/ML API's video generation as its document and its OpenAPI description say, for `alibaba/wan-2-6-i2v`.
 
 `duration` is an integer here, as the schema has it; the document's sample sends "5", which is refused, so that a client
-that sends strings shows. The request logs and account transactions are not here yet.
+that sends strings shows. The request logs and account transactions are in aimlapi_account.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from wan_pipeline.simulator.money import NANOS_PER_CREDIT, dollars, usd
 from wan_pipeline.simulator.orders import (
     ANY_AUDIO,
     ANY_IMAGE,
+    STATUSES,
     Body,
     Input,
     Order,
@@ -119,7 +120,7 @@ class AimlApi:
         state = job.state(self._service.now_s())
         answer: dict[str, Any] = {"id": job.id, "status": "error" if state == "failed" else state}
         if state == "completed":
-            answer["video"] = {"url": self._results.url(job, request)}
+            answer["video"] = {"url": self._results.url(job, self._service.base_url(request))}
         elif state == "failed":
             answer["error"] = {"name": "GenerationError", "message": "The generation did not succeed."}
         return JSONResponse(answer, headers={"x-inference-id": job.id})
@@ -127,7 +128,7 @@ class AimlApi:
 
 def error(request: Request, refusal: RefusalError, status: int | None = None) -> JSONResponse:
     """A refusal in AI/ML API's style."""
-    status = status or {"invalid": 400, "unauthorized": 401, "unknown": 404, "busy": 429}[refusal.kind]
+    status = status or (403 if refusal.kind == "no credit" else STATUSES[refusal.kind])
     headers = None if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     body = {
         "message": refusal.message,

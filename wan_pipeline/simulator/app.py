@@ -16,8 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from wan_pipeline.simulator import aimlapi, wavespeed
+from wan_pipeline.simulator import aimlapi, shortapi, wavespeed
+from wan_pipeline.simulator.aimlapi_account import AimlApiAccount
 from wan_pipeline.simulator.books import Books
+from wan_pipeline.simulator.callbacks import Callbacks
 from wan_pipeline.simulator.config import SimulatorConfig
 from wan_pipeline.simulator.files import Files
 from wan_pipeline.simulator.money import dollars
@@ -25,20 +27,28 @@ from wan_pipeline.simulator.orders import RefusalError
 from wan_pipeline.simulator.results import Results
 from wan_pipeline.simulator.service import Service
 from wan_pipeline.simulator.shortapi import ShortApi
-from wan_pipeline.simulator.signing import Signer
+from wan_pipeline.simulator.wavespeed_account import WaveSpeedAccount
 
 
-def create_app(config: SimulatorConfig, *, fetch: httpx.AsyncClient | None = None) -> Starlette:
+def create_app(
+    config: SimulatorConfig, *, fetch: httpx.AsyncClient | None = None, call: httpx.AsyncClient | None = None
+) -> Starlette:
     """The application over `config.folder`. `fetch` gets the inputs by their URLs; without one, it uses its own.
 
-    It needs no lifespan (an in-process transport runs none), and may serve several event loops at once, unless `fetch`
-    is bound to one.
+    `call` makes the callbacks, likewise; it is used on an event loop in a thread of its own, or on that of whoever calls
+    `deliver_callbacks`. The application needs no lifespan (an in-process transport runs none), and may serve several
+    event loops at once, unless `fetch` is bound to one.
     """
     service = Service(config, fetch)
-    signer = Signer(config.folder)
-    results, files = Results(service, signer), Files(service, signer)
+    results, files = Results(service), Files(service)
     short, aiml = ShortApi(service, results), aimlapi.AimlApi(service, results)
     wave = wavespeed.WaveSpeed(service, results, files)
+    aiml_account, wave_account = AimlApiAccount(service), WaveSpeedAccount(service, wave)
+    compose = {shortapi.PROVIDER: short.call, wavespeed.PROVIDER: wave.call}
+    automatic = config.callbacks == "by themselves"
+    callbacks = Callbacks(service.books, compose, config.callback_retries_s, call, automatic=automatic)
+    service.on_callback = callbacks.wake
+    callbacks.wake()  # for what an earlier process left
 
     async def books(request: Request) -> Response:
         """GET /simulator/books: the whole books as JSON (no provider has this)."""
@@ -47,6 +57,7 @@ def create_app(config: SimulatorConfig, *, fetch: httpx.AsyncClient | None = Non
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         yield
+        await asyncio.to_thread(callbacks.stop)
         await service.close()
 
     routes = [
@@ -54,7 +65,12 @@ def create_app(config: SimulatorConfig, *, fetch: httpx.AsyncClient | None = Non
         Route("/api/v1/job/query", short.query, methods=["GET"]),
         Route("/v2/video/generations", aiml.create, methods=["POST"]),
         Route("/v2/video/generations", aiml.get, methods=["GET"]),
+        Route("/v2/logs", aiml_account.logs, methods=["GET"]),
+        Route("/v2/billing/transactions", aiml_account.transactions, methods=["GET"]),
         Route(f"/api/v3/{wavespeed.MODEL}", wave.create, methods=["POST"]),
+        Route("/api/v3/predictions", wave_account.predictions, methods=["POST"]),
+        Route("/api/v3/billings/search", wave_account.billings, methods=["POST"]),
+        Route("/api/v3/webhook/secret", wave.webhook_secret, methods=["GET"]),
         Route("/api/v3/predictions/{id}/result", wave.result, methods=["GET"]),
         Route("/api/v3/predictions/{id}", wave.result, methods=["GET"]),
         Route("/api/v3/model/price", wave.price, methods=["POST"]),
@@ -65,7 +81,14 @@ def create_app(config: SimulatorConfig, *, fetch: httpx.AsyncClient | None = Non
         Route("/uploads/{id}/{name}", files.get_upload, methods=["GET"]),
         Route("/simulator/books", books, methods=["GET"]),
     ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_there})
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_there})
+    app.state.callbacks = callbacks
+    return app
+
+
+async def deliver_callbacks(app: Starlette) -> int:
+    """Makes the callbacks that are due by the simulator's clock, on this event loop; gives how many there were."""
+    return await app.state.callbacks.deliver_due()
 
 
 def books_json(books: Books) -> dict[str, Any]:
@@ -89,6 +112,7 @@ def books_json(books: Books) -> dict[str, Any]:
         "refunds": [{**_plain(asdict(entry)), "usd": dollars(entry.nanos)} for entry in refunds],
         "posts": [_plain(asdict(post)) for post in books.post_rows()],
         "fetches": [_plain(asdict(fetch)) for fetch in books.fetches()],
+        "deliveries": [_plain(asdict(delivery)) for delivery in books.deliveries()],
     }
 
 

@@ -12,140 +12,20 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS posts (
-    id INTEGER PRIMARY KEY, provider TEXT NOT NULL, received_us INTEGER NOT NULL, client_request_id TEXT,
-    outcome TEXT, job_id TEXT);
-CREATE TABLE IF NOT EXISTS jobs (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, model TEXT NOT NULL, body TEXT NOT NULL,
-    client_request_id TEXT, created_us INTEGER NOT NULL, ready_us INTEGER NOT NULL, charged_nanos INTEGER NOT NULL,
-    fails INTEGER NOT NULL, video TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS jobs_in_flight ON jobs (provider, ready_us);
-CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER PRIMARY KEY, job_id TEXT NOT NULL, provider TEXT NOT NULL, kind TEXT NOT NULL, nanos INTEGER NOT NULL,
-    at_us INTEGER NOT NULL);
-CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE UPDATE ON entries
-    BEGIN SELECT RAISE(ABORT, 'charges and refunds are only appended'); END;
-CREATE TRIGGER IF NOT EXISTS entries_remain BEFORE DELETE ON entries
-    BEGIN SELECT RAISE(ABORT, 'charges and refunds are only appended'); END;
-CREATE TABLE IF NOT EXISTS fetches (
-    id INTEGER PRIMARY KEY, post_id INTEGER NOT NULL, job_id TEXT, provider TEXT NOT NULL, field TEXT NOT NULL,
-    url TEXT NOT NULL, size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, at_us INTEGER NOT NULL);
-"""
-_JOB_COLUMNS = "number, id, provider, model, body, client_request_id, created_us, ready_us, charged_nanos, fails, video"
-_QUEUED_SHARE = 0.1  # of a job's time, before the provider says that it works on it
+from wan_pipeline.simulator.records import Delivery, Entry, Fetch, Full, Job, NewFetch, NewJob, NoCredit, Post, moment
+from wan_pipeline.simulator.schema import set_up
 
-State = Literal["queued", "generating", "completed", "failed"]
+__all__ = ["Books", "Delivery", "Entry", "Fetch", "Full", "Job", "NewFetch", "NewJob", "NoCredit", "Post"]
 
-
-def _time(microseconds: int) -> datetime:
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
-
-
-@dataclass(frozen=True)
-class Job:
-    """An accepted submission. `number` counts the jobs of this folder from 1; `video` is what is to be rendered."""
-
-    number: int
-    id: str
-    provider: str
-    model: str
-    body: dict[str, Any]
-    client_request_id: str | None
-    created_at: datetime
-    ready_at: datetime
-    charged_nanos: int
-    fails: bool
-    video: dict[str, Any]
-
-    def state(self, now_s: float) -> State:
-        """Where the job is at this time (seconds since the epoch)."""
-        if now_s >= self.ready_at.timestamp():
-            return "failed" if self.fails else "completed"
-        created_s = self.created_at.timestamp()
-        working_s = created_s + _QUEUED_SHARE * (self.ready_at.timestamp() - created_s)
-        return "generating" if now_s >= working_s else "queued"
-
-    @property
-    def latency_s(self) -> float:
-        return (self.ready_at - self.created_at).total_seconds()
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Money: a charge, or a refund (both positive nano-dollars). `at` is when it counts."""
-
-    job_id: str
-    provider: str
-    kind: Literal["charge", "refund"]
-    nanos: int
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Fetch:
-    """An input file that was fetched by its URL (here without its query). `job_id` is None where it was refused."""
-
-    post_id: int
-    job_id: str | None
-    provider: str
-    field: str
-    url: str
-    size_bytes: int
-    sha256: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Post:
-    """A submission as it arrived. `outcome` is None while (or if for ever) nobody has decided on it."""
-
-    id: int
-    provider: str
-    received_at: datetime
-    client_request_id: str | None
-    outcome: str | None
-    job_id: str | None
-
-
-@dataclass(frozen=True)
-class NewFetch:
-    """A fetch about to be written down."""
-
-    field: str
-    url: str
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """A job about to be accepted."""
-
-    id: str
-    provider: str
-    model: str
-    body: str
-    client_request_id: str | None
-    charged_nanos: int
-    fails: bool
-    video: str
-
-
-@dataclass(frozen=True)
-class Full:
-    """Not accepted: as many jobs as the limit are in progress; the first of them is ready in `free_in_s`."""
-
-    in_flight: int
-    free_in_s: float
+_JOB_COLUMNS = (
+    "number, id, provider, model, body, client_request_id, created_us, ready_us, charged_nanos, fails, video, mishap"
+)
 
 
 class Books:
@@ -162,7 +42,7 @@ class Books:
 
     def receive(self, provider: str, client_request_id: str | None) -> int:
         """A submission has arrived; before anything is decided about it."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             cursor = database.execute(
                 "INSERT INTO posts (provider, received_us, client_request_id) VALUES (?, ?, ?)",
                 (provider, self._now_us(), client_request_id),
@@ -171,7 +51,7 @@ class Books:
 
     def refuse(self, post_id: int, outcome: str, fetches: Sequence[NewFetch] = ()) -> None:
         """The submission was not accepted. What was fetched to find that out is written down too."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute("UPDATE posts SET outcome = ? WHERE id = ?", (outcome, post_id))
             self._write_fetches(database, post_id, None, fetches)
 
@@ -182,24 +62,33 @@ class Books:
         fetches: Sequence[NewFetch],
         latency_s: Callable[[int], float],
         limit: int | None,
-    ) -> Job | Full:
+        opening_nanos: int | None = None,
+    ) -> Job | Full | NoCredit:
         """The job, with its charge (and the refund that will count when it fails), unless the limit is reached.
 
-        Durable on return. `latency_s` is asked with the job's number.
+        Durable on return. `latency_s` is asked with the job's number. `opening_nanos`: what the account began with,
+        where it is not to be overdrawn.
         """
-        with self._transaction() as database:
+        with self.transaction() as database:
             now_us = self._now_us()
             full = self._full(database, job.provider, limit, now_us)
             if full is not None:
                 database.execute("UPDATE posts SET outcome = 'busy' WHERE id = ?", (post_id,))
                 self._write_fetches(database, post_id, None, fetches)
                 return full
+            if opening_nanos is not None:
+                left = opening_nanos - self._total(database, job.provider, now_us)
+                if left < job.charged_nanos:
+                    database.execute("UPDATE posts SET outcome = 'no credit' WHERE id = ?", (post_id,))
+                    self._write_fetches(database, post_id, None, fetches)
+                    return NoCredit(left)
             number = int(database.execute("SELECT coalesce(max(number), 0) + 1 FROM jobs").fetchone()[0])
             ready_us = now_us + round(latency_s(number) * 1_000_000)
             row = (number, job.id, job.provider, job.model, job.body, job.client_request_id)
-            row += (now_us, ready_us, job.charged_nanos, int(job.fails), job.video)
+            row += (now_us, ready_us, job.charged_nanos, int(job.fails), job.video, job.mishap)
             # S608: the columns are a constant of this module
-            database.execute(f"INSERT INTO jobs ({_JOB_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)  # noqa: S608
+            values = ",".join("?" * (len(row) + 1))
+            database.execute(f"INSERT INTO jobs ({_JOB_COLUMNS}, key) VALUES ({values})", (*row, job.key))  # noqa: S608
             entries = [(job.id, job.provider, "charge", job.charged_nanos, now_us)]
             if job.fails:
                 entries.append((job.id, job.provider, "refund", job.charged_nanos, ready_us))
@@ -208,7 +97,23 @@ class Books:
             )
             database.execute("UPDATE posts SET outcome = 'accepted', job_id = ? WHERE id = ?", (job.id, post_id))
             self._write_fetches(database, post_id, job.id, fetches)
+            if job.callback is not None:
+                database.execute(
+                    "INSERT INTO callbacks (job_id, provider, url, base_url, tries, next_us) VALUES (?, ?, ?, ?, 0, ?)",
+                    (job.id, job.provider, job.callback.url, job.callback.base_url, ready_us),
+                )
         return _job(row)
+
+    def count_download(self, job_id: str, *, missed: bool) -> int:
+        """Counts a download of a result that a mishap befalls; gives how many there were before it."""
+        with self.transaction() as database:
+            row = database.execute("SELECT downloads FROM results WHERE job_id = ?", (job_id,)).fetchone()
+            database.execute(
+                "INSERT INTO results (job_id, downloads, misses) VALUES (?, 1, ?) ON CONFLICT (job_id)"
+                " DO UPDATE SET downloads = downloads + 1, misses = misses + excluded.misses",
+                (job_id, int(missed)),
+            )
+        return int(row[0]) if row else 0
 
     # --- reading ---
 
@@ -237,13 +142,7 @@ class Books:
 
     def total_nanos(self, provider: str | None = None) -> int:
         """Charged less refunded, by now."""
-        row = self._one(
-            "SELECT coalesce(sum(CASE kind WHEN 'charge' THEN nanos ELSE -nanos END), 0) FROM entries"
-            " WHERE at_us <= ? AND provider = coalesce(?, provider)",
-            self._now_us(),
-            provider,
-        )
-        return int(row[0]) if row else 0
+        return self._total(self._connection(), provider, self._now_us())
 
     def posts(self) -> dict[str, int]:
         """How many submissions each provider has received, accepted or not."""
@@ -251,13 +150,36 @@ class Books:
 
     def post_rows(self) -> list[Post]:
         rows = self._all("SELECT id, provider, received_us, client_request_id, outcome, job_id FROM posts ORDER BY id")
-        return [Post(row[0], row[1], _time(row[2]), *row[3:]) for row in rows]
+        return [Post(row[0], row[1], moment(row[2]), *row[3:]) for row in rows]
 
     def fetches(self) -> list[Fetch]:
         rows = self._all(
             "SELECT post_id, job_id, provider, field, url, size_bytes, sha256, at_us FROM fetches ORDER BY id"
         )
-        return [Fetch(*row[:7], at=_time(row[7])) for row in rows]
+        return [Fetch(*row[:7], at=moment(row[7])) for row in rows]
+
+    def opened_at(self) -> datetime:
+        """When the account was opened: with the first of these books."""
+        row = self._one("SELECT opened_us FROM account")
+        return moment(row[0]) if row else moment(self._now_us())
+
+    def misses(self, job_id: str) -> int:
+        """How often the job's result was not there when it was asked for (of a mishap's doing)."""
+        row = self._one("SELECT misses FROM results WHERE job_id = ?", job_id)
+        return int(row[0]) if row else 0
+
+    def select(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """A query of another module of the simulator over these tables."""
+        return self._all(statement, *values)
+
+    def select_jobs(self, where: str, *values: Any) -> list[Job]:
+        """The jobs of such a query's rest, which begins after WHERE."""
+        return [_job(row) for row in self._all(f"SELECT {_JOB_COLUMNS} FROM jobs WHERE {where}", *values)]  # noqa: S608
+
+    def deliveries(self) -> list[Delivery]:
+        """Every call that was made about a job's end, in order."""
+        rows = self._all("SELECT job_id, provider, host, at_us, status, error FROM deliveries ORDER BY id")
+        return [Delivery(*row[:3], at=moment(row[3]), status=row[4], error=row[5]) for row in rows]
 
     def close(self) -> None:
         """Closes this thread's connection; others close with their threads."""
@@ -274,7 +196,7 @@ class Books:
             kind,
             self._now_us(),
         )
-        return [Entry(row[0], row[1], kind, row[2], _time(row[3])) for row in rows]
+        return [Entry(row[0], row[1], kind, row[2], moment(row[3])) for row in rows]
 
     def _write_fetches(
         self, database: sqlite3.Connection, post_id: int, job_id: str | None, fetches: Sequence[NewFetch]
@@ -287,6 +209,16 @@ class Books:
                 for item in fetches
             ],
         )
+
+    @staticmethod
+    def _total(database: sqlite3.Connection, provider: str | None, now_us: int) -> int:
+        of_provider = "" if provider is None else " AND provider = ?"
+        row = database.execute(
+            "SELECT coalesce(sum(CASE kind WHEN 'charge' THEN nanos ELSE -nanos END), 0) FROM entries"  # noqa: S608
+            f" WHERE at_us <= ?{of_provider}",
+            (now_us,) if provider is None else (now_us, provider),
+        ).fetchone()
+        return int(row[0])
 
     @staticmethod
     def _full(database: sqlite3.Connection, provider: str, limit: int | None, now_us: int) -> Full | None:
@@ -317,7 +249,8 @@ class Books:
         return database
 
     @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
+        """One transaction that writes: all of it, or nothing."""
         database = self._connection()
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -338,23 +271,12 @@ class Books:
                 if not tries_left:
                     raise
                 time.sleep(0.02)
-        with self._transaction():
-            for statement in _statements(_SCHEMA):
-                database.execute(statement)
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction it runs in."""
-    statement = ""
-    for line in script.splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+        with self.transaction():
+            set_up(database, self._now_us())
 
 
 def _job(row: Sequence[Any]) -> Job:
-    number, job_id, provider, model, body, client_request_id, created_us, ready_us, nanos, fails, video = row
+    number, job_id, provider, model, body, client_request_id, created_us, ready_us, nanos, fails, video, mishap = row
     return Job(
         number=number,
         id=job_id,
@@ -362,9 +284,10 @@ def _job(row: Sequence[Any]) -> Job:
         model=model,
         body=json.loads(body),
         client_request_id=client_request_id,
-        created_at=_time(created_us),
-        ready_at=_time(ready_us),
+        created_at=moment(created_us),
+        ready_at=moment(ready_us),
         charged_nanos=nanos,
         fails=bool(fails),
         video=json.loads(video),
+        mishap=mishap,
     )

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from wan_pipeline.simulator.mishaps import cut, half, huge, no_video
 from wan_pipeline.simulator.render import StoppedError
 from wan_pipeline.simulator.service import Service
-from wan_pipeline.simulator.signing import Signer
 
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
 _LOOK_EVERY_S = 0.02
@@ -28,23 +28,40 @@ class _FileResponse(FileResponse):
 class Files:
     """The endpoints under /files (results) and /uploads (WaveSpeed's media uploads)."""
 
-    def __init__(self, service: Service, signer: Signer) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._signer = signer
+        self._signer = service.signer
         self._uploads = service.config.folder / "uploads"
 
     async def result(self, request: Request) -> Response:
-        """GET /files/{name}.mp4: the video, once it is rendered. 403 after its time or with a wrong signature."""
+        """GET /files/{name}.mp4: the video, once it is rendered. 403 after its time or with a wrong signature.
+
+        `name` is the job's id, with `.1` behind it where the job was asked anew for a URL that was dead.
+        """
         if not self._signer.allows(request, self._service.now_s()):
             return PlainTextResponse("AccessDenied: the URL has expired or its signature does not match", 403)
-        job = self._service.books.job(request.path_params["name"])
+        job_id, _, anew = request.path_params["name"].partition(".")
+        job = self._service.books.job(job_id)
         if job is None or job.state(self._service.now_s()) != "completed":
             return PlainTextResponse("NoSuchKey: there is no such file", 404)
+        mishap = job.mishap if request.method == "GET" else ""
+        if mishap in ("gone", "gone always") and not (mishap == "gone" and anew):
+            self._service.books.count_download(job.id, missed=True)
+            return PlainTextResponse("NoSuchKey: there is no such file", 404)
+        if mishap == "no video":
+            return no_video()
         rendering = self._service.rendering(job, awaited=True)
         while not rendering.done():  # noqa: ASYNC110 - done by a thread that belongs to no event loop
             await asyncio.sleep(_LOOK_EVERY_S)
         try:
-            return _FileResponse(rendering.result(), media_type="video/mp4")
+            video = rendering.result()
+            if mishap in ("cut", "cut always"):
+                first = self._service.books.count_download(job.id, missed=False) == 0
+                if first or mishap == "cut always":
+                    return cut(await asyncio.to_thread(video.read_bytes))
+            if mishap in ("half", "huge"):
+                return (half if mishap == "half" else huge)(await asyncio.to_thread(video.read_bytes))
+            return _FileResponse(video, media_type="video/mp4")
         except StoppedError:
             return PlainTextResponse("ServiceUnavailable: try again", 503, headers={"Retry-After": "1"})
         except Exception as error:  # noqa: BLE001 - the renderer has logged it; the asker learns that it is no 404

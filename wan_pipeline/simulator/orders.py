@@ -47,7 +47,8 @@ class Order:
     """A body that its document allows. The first input is what the video starts with.
 
     `last_frame` and `audio` are the positions in `inputs` of the image it ends with and of the sound it carries.
-    `sound` is what the finished video has: nothing, generated sound, or the given file's.
+    `sound` is what the finished video has: nothing, generated sound, or the given file's. `callback_url` is told of the
+    job's end.
     """
 
     provider: str
@@ -60,6 +61,20 @@ class Order:
     inputs: tuple[Input, ...]
     last_frame: int | None = None
     audio: int | None = None
+    callback_url: str | None = None
+
+
+Refusal = Literal["invalid", "unauthorized", "no credit", "forbidden", "busy", "unknown"]
+
+# The usual HTTP status of each; AI/ML API documents 403 for "no credit".
+STATUSES: Mapping[Refusal, int] = {
+    "invalid": 400,
+    "unauthorized": 401,
+    "no credit": 402,
+    "forbidden": 403,
+    "unknown": 404,
+    "busy": 429,
+}
 
 
 class RefusalError(Exception):
@@ -68,12 +83,12 @@ class RefusalError(Exception):
     def __init__(
         self,
         message: str,
-        kind: Literal["invalid", "unauthorized", "busy", "unknown"] = "invalid",
+        kind: Refusal = "invalid",
         retry_after_s: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.kind = kind
+        self.kind: Refusal = kind
         self.retry_after_s = retry_after_s
 
 
@@ -141,8 +156,20 @@ def without_query(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def only_host(url: str) -> str:
+    """The URL's scheme and host: all of a callback's URL that may be kept, since its path may be a secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
+
+
 def kept_body(body: Mapping[str, Any]) -> str:
-    """The body as the books keep it: JSON, every URL without its query, every data URI without its data."""
+    """The body as the books keep it: JSON, every URL without its query, every data URI without its data.
+
+    Of a callback's URL only the host is kept.
+    """
+    kept = dict(body)
+    if str(kept.get("callback_url", "")).startswith(("http://", "https://")):
+        kept["callback_url"] = only_host(kept["callback_url"])
 
     def clean(value: Any) -> Any:
         if isinstance(value, str) and value.startswith(("http://", "https://", "data:")):
@@ -153,4 +180,4 @@ def kept_body(body: Mapping[str, Any]) -> str:
             return {key: clean(item) for key, item in value.items()}
         return value
 
-    return json.dumps(clean(dict(body)), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(clean(kept), ensure_ascii=False, separators=(",", ":"))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-
 from wan_pipeline.simulator.books import Job
 from wan_pipeline.simulator.service import Service
-from wan_pipeline.simulator.signing import Signer
 
 
 class Results:
-    """Gives result URLs. A job's URL is the same at every poll: it expires `result_ttl_s` after the job was ready."""
+    """Gives result URLs. A job's URL is the same at every poll: it expires so long after the job was ready."""
 
-    def __init__(self, service: Service, signer: Signer) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._signer = signer
 
-    def url(self, job: Job, request: Request) -> str:
-        path = f"/files/{job.id}.mp4"
-        expires_s = int(job.ready_at.timestamp() + self._service.config.result_ttl_s)
-        return f"{self._service.base_url(request)}{path}?{self._signer.query(path, expires_s)}"
+    def url(self, job: Job, base_url: str) -> str:
+        """The URL below `base_url`. A job whose URL was dead when it was fetched gives another one from then on."""
+        dead = job.mishap in ("gone", "gone always") and self._service.books.misses(job.id) > 0
+        path = f"/files/{job.id}.1.mp4" if dead else f"/files/{job.id}.mp4"
+        expires_s = int(job.ready_at.timestamp() + self._service.config.ttl_s(job.provider))
+        return f"{base_url}{path}?{self._service.signer.query(path, expires_s)}"

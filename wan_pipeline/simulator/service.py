@@ -16,12 +16,16 @@ from typing import Any
 import httpx
 from starlette.requests import Request
 
-from wan_pipeline.simulator.books import Books, Full, Job, NewFetch, NewJob
+from wan_pipeline.simulator.books import Books
 from wan_pipeline.simulator.config import SimulatorConfig
 from wan_pipeline.simulator.inputs import Inputs, Taken
+from wan_pipeline.simulator.mishaps import mishap_of
+from wan_pipeline.simulator.money import dollars
 from wan_pipeline.simulator.orders import Order, RefusalError, kept_body
+from wan_pipeline.simulator.records import Full, Job, NewCallback, NewFetch, NewJob, NoCredit
 from wan_pipeline.simulator.render import VideoOrder, video_size
 from wan_pipeline.simulator.renderer import Renderer
+from wan_pipeline.simulator.signing import Signer
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024  # AI/ML API takes images as data URIs
 
@@ -31,9 +35,11 @@ class Service:
 
     def __init__(self, config: SimulatorConfig, fetch: httpx.AsyncClient | None) -> None:
         self.config = config
+        self.signer = Signer(config.folder)
         self.books = Books(config.folder, config.clock)
         self.inputs = Inputs(config.folder, fetch, keep=config.render == "each")
         self._renderer = Renderer(self.inputs.path)
+        self.on_callback: Callable[[], None] = lambda: None  # told when somebody has to be called back
 
     def now_s(self) -> float:
         return self.config.clock()
@@ -42,14 +48,15 @@ class Service:
         """Where result URLs point: as configured, or the host that the request named."""
         return (self.config.base_url or str(request.base_url)).rstrip("/")
 
-    def authorize(self, request: Request) -> None:
-        """Raises RefusalError where the bearer token is missing or wrong."""
+    def authorize(self, request: Request) -> str:
+        """The bearer token. Raises RefusalError where it is missing or wrong."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise RefusalError("missing API key: send Authorization: Bearer <key>", "unauthorized")
         if self.config.keys is not None and token not in self.config.keys:
             raise RefusalError("invalid API key", "unauthorized")
+        return token
 
     async def submit(
         self,
@@ -63,7 +70,7 @@ class Service:
         post_id = self.books.receive(provider, client_request_id)
         fetched: list[NewFetch] = []
         try:
-            self.authorize(request)
+            key = self.signer.fingerprint(self.authorize(request))
             body = await json_body(request)
             order = read(body)
             if "[refuse]" in order.prompt:
@@ -86,10 +93,17 @@ class Service:
             charged_nanos=order.price_nanos,
             fails="[fail]" in order.prompt,
             video=json.dumps(video.as_json()),
+            mishap=mishap_of(order.prompt),
+            key=key,
+            callback=NewCallback(order.callback_url, self.base_url(request)) if order.callback_url else None,
         )
-        job = self.books.accept(post_id, new, fetched, self.config.job_latency_s, limit)
+        job = self.books.accept(post_id, new, fetched, self.config.job_latency_s, limit, self.config.opening_nanos)
         if isinstance(job, Full):
             raise _busy(job)
+        if isinstance(job, NoCredit):
+            raise RefusalError(f"insufficient balance: {dollars(job.left_nanos)} USD are left", "no credit")
+        if new.callback is not None:
+            self.on_callback()
         if not job.fails and self.config.render == "each":  # a shared one is quick enough when it is first downloaded
             self.rendering(job)
         return job
@@ -101,7 +115,7 @@ class Service:
 
     def rendering(self, job: Job, *, awaited: bool = False) -> Future[Path]:
         """The job's video, rendered by then. The result raises what went wrong."""
-        video = VideoOrder(**job.video)
+        video = VideoOrder(320, 240, 1, tone=False) if job.mishap == "other video" else VideoOrder(**job.video)
         if video.first is None:
             sound = "sound" if video.tone else "silent"
             name = f"{video.width}x{video.height}-{video.duration_s}s-{sound}.mp4"

@@ -2,23 +2,28 @@
 
 An error is HTTP 200 with a non-zero `code`, but for a missing key and too many requests, which a proxy before the API
 would answer. Where the documents are silent (statuses 0, 1 and 3; the shape of an error), shared/providers/README.md is
-followed.
+followed. What a `callback_url` is sent is documented nowhere: here it is what a query would answer, and the job's id.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from wan_pipeline.simulator.books import Job
+from wan_pipeline.simulator.callbacks import Message
 from wan_pipeline.simulator.money import dollars, usd
 from wan_pipeline.simulator.orders import (
     ANY_AUDIO,
     ANY_IMAGE,
     MEGABYTE,
+    STATUSES,
     Body,
     Input,
     InputLimits,
@@ -38,6 +43,7 @@ I2V_27 = "alibaba/wan-2.7/image-to-video"
 _NANOS_PER_SECOND_26 = {"720p": usd("0.085"), "1080p": usd("0.128")}
 _NANOS_PER_SECOND_27 = usd("0.085")
 
+_NO_CALLBACK = "CALLBACK_URL"
 _PICTURES = frozenset({"jpeg", "png", "bmp", "webp"})
 _R2V_IMAGE = InputLimits("image", 10 * MEGABYTE, _PICTURES, 240, 5000, png_alpha=False)
 _R2V_CLIP = InputLimits("clip", 100 * MEGABYTE, frozenset({"mp4", "mov"}), min_duration_s=1, max_duration_s=30)
@@ -175,12 +181,16 @@ class I2V27Args(Body):
         )
 
 
+def _callback_url(url: str) -> str:
+    return url if url == _NO_CALLBACK else web_url(url)
+
+
 class CreateBody(Body):
-    """POST /api/v1/job/create. The samples send the words "CALLBACK_URL" as `callback_url`, so any text is taken."""
+    """POST /api/v1/job/create. The samples send the words "CALLBACK_URL" as `callback_url`: they are taken for none."""
 
     model: str
     args: dict[str, Any]
-    callback_url: str | None = None
+    callback_url: Annotated[str, AfterValidator(_callback_url)] | None = None
 
 
 _MODELS: dict[str, type[I2V26Args] | type[R2V26Args] | type[I2V27Args]] = {
@@ -196,7 +206,8 @@ def read_order(body: dict[str, Any]) -> Order:
     arguments = _MODELS.get(create.model)
     if arguments is None:
         raise RefusalError(f"model: unknown model; there are {', '.join(_MODELS)}")
-    return read_body(arguments, create.args, "args").order()
+    order = read_body(arguments, create.args, "args").order()
+    return replace(order, callback_url=None if create.callback_url == _NO_CALLBACK else create.callback_url)
 
 
 class ShortApi:
@@ -223,21 +234,30 @@ class ShortApi:
                 raise RefusalError("job not found", "unknown")
         except RefusalError as refusal:
             return _error(refusal)
+        return JSONResponse(self._told(job, self._service.base_url(request)))
+
+    def call(self, job: Job, base_url: str) -> Message:
+        """What a callback is sent."""
+        told = self._told(job, base_url)
+        told["data"] = {"job_id": job.id, **told["data"]}
+        return Message(json.dumps(told).encode(), {"Content-Type": "application/json"})
+
+    def _told(self, job: Job, base_url: str) -> dict[str, Any]:
         match job.state(self._service.now_s()):
             case "queued":
-                return JSONResponse({"code": 0, "data": {"status": 0}})
+                return {"code": 0, "data": {"status": 0}}
             case "generating":
-                return JSONResponse({"code": 0, "data": {"status": 1}})
+                return {"code": 0, "data": {"status": 1}}
             case "failed":
-                return JSONResponse({"code": 0, "message": "generation failed", "data": {"status": 3}})
+                return {"code": 0, "message": "generation failed", "data": {"status": 3}}
             case "completed":
                 kind = "videos" if job.model == R2V_26 else "images"  # as the documents show it
-                result = {kind: [{"url": self._results.url(job, request)}]}
-                return JSONResponse({"code": 0, "data": {"status": 2, "result": result}})
+                result = {kind: [{"url": self._results.url(job, base_url)}]}
+                return {"code": 0, "data": {"status": 2, "result": result}}
 
 
 def _error(refusal: RefusalError) -> JSONResponse:
-    code = {"invalid": 400, "unauthorized": 401, "unknown": 404, "busy": 429}[refusal.kind]
+    code = STATUSES[refusal.kind]
     status = code if code in (401, 429) else 200
     headers = None if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     return JSONResponse({"code": code, "message": refusal.message}, status, headers)

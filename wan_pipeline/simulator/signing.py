@@ -1,4 +1,4 @@
-"""URLs that expire, signed with a secret of the folder: as the providers' result URLs are."""
+"""What is signed or digested with a secret of the folder: URLs that expire, cursors, API keys."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class Signer:
         expires, signature = request.query_params.get("Expires", ""), request.query_params.get("Signature", "")
         right = hmac.compare_digest(signature.encode(), self._signature(request.url.path, expires).encode())
         return right and expires.isdigit() and now_s < int(expires)
+
+    def fingerprint(self, text: str) -> str:
+        """A digest that tells secrets apart and gives none away."""
+        return hmac.new(self._secret, f"fingerprint\n{text}".encode(), hashlib.sha256).hexdigest()[:32]
 
     def _signature(self, path: str, expires: str) -> str:
         return hmac.new(self._secret, f"{path}\n{expires}".encode(), hashlib.sha256).hexdigest()

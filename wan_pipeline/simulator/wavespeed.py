@@ -1,12 +1,18 @@
 """WaveSpeed as its document of wan-2.6 image-to-video-flash describes it, and what its official SDK (2.0.5) needs.
 
-The listing of predictions, billing records and webhooks are not here yet.
+`?webhook=URL` of a submission is called when the prediction has ended, signed: see `call`. The list of predictions and
+the billing records are in wavespeed_account.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import json
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -14,16 +20,34 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from wan_pipeline.simulator.books import Job
+from wan_pipeline.simulator.callbacks import Message
 from wan_pipeline.simulator.files import MAX_UPLOAD_BYTES, Files
 from wan_pipeline.simulator.money import NANOS_PER_USD, usd
-from wan_pipeline.simulator.orders import ANY_AUDIO, ANY_IMAGE, Body, Input, Order, RefusalError, read_body, web_url
+from wan_pipeline.simulator.orders import (
+    ANY_AUDIO,
+    ANY_IMAGE,
+    STATUSES,
+    Body,
+    Input,
+    Order,
+    RefusalError,
+    read_body,
+    web_url,
+)
+from wan_pipeline.simulator.queries import Query, web_time
+from wan_pipeline.simulator.records import State
 from wan_pipeline.simulator.results import Results
 from wan_pipeline.simulator.service import Service, json_body
 
 PROVIDER = "wavespeed"
 MODEL = "alibaba/wan-2.6/image-to-video-flash"
 _NANOS_PER_SECOND = usd("0.125") // 5
-_OPENING_BALANCE_NANOS = usd("1000")
+STATUS_WORDS: Mapping[State, str] = {
+    "queued": "created",
+    "generating": "processing",
+    "completed": "completed",
+    "failed": "failed",
+}
 _SYNC_LOOK_EVERY_S = 0.5
 
 Url = Annotated[str, AfterValidator(web_url)]
@@ -111,17 +135,21 @@ class WaveSpeed:
         self._files = files
 
     async def create(self, request: Request) -> JSONResponse:
-        """POST /api/v3/alibaba/wan-2.6/image-to-video-flash"""
+        """POST /api/v3/alibaba/wan-2.6/image-to-video-flash, with `?webhook=URL` or without"""
+
+        def read(body: dict[str, Any]) -> Order:
+            return replace(read_order(body), callback_url=_webhook(request))
+
         try:
-            job = await self._service.submit(request, PROVIDER, read_order, uuid.uuid4().hex)
+            job = await self._service.submit(request, PROVIDER, read, uuid.uuid4().hex)
         except RefusalError as refusal:
             return error(refusal)
         if job.body.get("enable_sync_mode"):
             while job.state(self._service.now_s()) not in ("completed", "failed"):
                 left_s = job.ready_at.timestamp() - self._service.now_s()
                 await asyncio.sleep(min(max(left_s, 0.0), _SYNC_LOOK_EVERY_S))
-            return _success(self._prediction(job, request))
-        return _success(self._prediction(job, request, just_created=True))
+            return success(self.prediction(job, self._service.base_url(request)))
+        return success(self.prediction(job, self._service.base_url(request), just_created=True))
 
     async def result(self, request: Request) -> JSONResponse:
         """GET /api/v3/predictions/{id}/result and /api/v3/predictions/{id}"""
@@ -132,7 +160,7 @@ class WaveSpeed:
                 raise RefusalError("prediction not found", "unknown")
         except RefusalError as refusal:
             return error(refusal)
-        return _success(self._prediction(job, request))
+        return success(self.prediction(job, self._service.base_url(request)))
 
     async def price(self, request: Request) -> JSONResponse:
         """POST /api/v3/model/price: what these inputs would cost; free."""
@@ -146,16 +174,16 @@ class WaveSpeed:
             return error(refusal)
         price = nanos / NANOS_PER_USD  # a JSON number, as WaveSpeed gives it: for display, no books are kept with it
         answer = {"model_id": MODEL, "price": price, "discounted_price": price, "discount_rate": 0, "currency": "USD"}
-        return _success(answer)
+        return success(answer)
 
     async def balance(self, request: Request) -> JSONResponse:
-        """GET /api/v3/balance: of an account that began with 1,000 dollars."""
+        """GET /api/v3/balance: of an account that began with 1,000 dollars, or with what is configured."""
         try:
             self._service.authorize(request)
         except RefusalError as refusal:
             return error(refusal)
-        left = _OPENING_BALANCE_NANOS - self._service.books.total_nanos(PROVIDER)
-        return _success({"balance": left / NANOS_PER_USD})
+        left = self._service.config.shown_opening_nanos - self._service.books.total_nanos(PROVIDER)
+        return success({"balance": left / NANOS_PER_USD})
 
     async def upload(self, request: Request) -> JSONResponse:
         """POST /api/v3/media/uploads: where to put a file, and its URL afterwards."""
@@ -167,31 +195,73 @@ class WaveSpeed:
         put_url, download_url = self._files.upload_ticket(request, asked.filename)
         headers = {"Content-Type": asked.content_type} if asked.content_type else {}
         upload = {"method": "PUT", "url": put_url, "headers": headers}
-        return _success({"upload": upload, "download_url": download_url})
+        return success({"upload": upload, "download_url": download_url})
 
-    def _prediction(self, job: Job, request: Request, *, just_created: bool = False) -> dict[str, Any]:
+    async def webhook_secret(self, request: Request) -> JSONResponse:
+        """GET /api/v3/webhook/secret: what the webhooks are signed with."""
+        try:
+            self._service.authorize(request)
+        except RefusalError as refusal:
+            return error(refusal)
+        return success({"secret": self._secret()})
+
+    def call(self, job: Job, base_url: str) -> Message:
+        """What a webhook is sent: the prediction without an envelope, with its `input`, signed over its very bytes.
+
+        `webhook-signature: v3,<hex>` is the HMAC-SHA256 of `id.timestamp.body` with the secret less its `whsec_`.
+        """
+        told = self.prediction(job, base_url)
+        told["input"] = {name: value for name, value in job.body.items() if name != "enable_sync_mode"}
+        body = json.dumps(told, ensure_ascii=False).encode()
+        identity, timestamp = job.id, str(int(self._service.now_s()))  # one id for every try at it
+        signed = b".".join((identity.encode(), timestamp.encode(), body))
+        signature = hmac.new(self._secret().removeprefix("whsec_").encode(), signed, hashlib.sha256).hexdigest()
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": identity,
+            "webhook-timestamp": timestamp,
+            "webhook-signature": f"v3,{signature}",
+        }
+        return Message(body, headers)
+
+    def prediction(self, job: Job, base_url: str, *, just_created: bool = False) -> dict[str, Any]:
+        """A prediction as every endpoint shows it."""
         state = "queued" if just_created else job.state(self._service.now_s())
-        words = {"queued": "created", "generating": "processing", "completed": "completed", "failed": "failed"}
         done = state == "completed"
         return {
             "id": job.id,
             "model": job.model,
-            "outputs": [self._results.url(job, request)] if done else [],
-            "urls": {"get": f"{self._service.base_url(request)}/api/v3/predictions/{job.id}/result"},
+            "outputs": [self._results.url(job, base_url)] if done else [],
+            "urls": {"get": f"{base_url}/api/v3/predictions/{job.id}/result"},
             "has_nsfw_contents": [False] if done else [],
-            "status": words[state],
-            "created_at": job.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "status": STATUS_WORDS[state],
+            "created_at": web_time(job.created_at),
             "error": "The generation did not succeed." if state == "failed" else "",
             "timings": {"inference": round(job.latency_s * 1000) if state in ("completed", "failed") else 0},
         }
 
+    def _secret(self) -> str:
+        return f"whsec_{self._service.signer.fingerprint('webhook')}"
 
-def _success(data: dict[str, Any]) -> JSONResponse:
+
+def _webhook(request: Request) -> str | None:
+    query = Query(request, ("webhook",))
+    url = query.one("webhook")
+    if url is not None:
+        try:
+            web_url(url)
+        except ValueError as mistake:
+            raise RefusalError(f"webhook: {mistake}") from None
+    return url
+
+
+def success(data: dict[str, Any]) -> JSONResponse:
+    """An answer in WaveSpeed's style."""
     return JSONResponse({"code": 200, "message": "success", "data": data})
 
 
 def error(refusal: RefusalError) -> JSONResponse:
-    """A refusal in WaveSpeed's style."""
-    code = {"invalid": 400, "unauthorized": 401, "unknown": 404, "busy": 429}[refusal.kind]
+    """A refusal in WaveSpeed's style. Which status it has for an empty account is not documented: 402 here."""
+    code = STATUSES[refusal.kind]
     headers = None if refusal.retry_after_s is None else {"Retry-After": str(refusal.retry_after_s)}
     return JSONResponse({"code": code, "message": refusal.message, "data": None}, code, headers)
