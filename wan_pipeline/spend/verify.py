@@ -20,7 +20,7 @@ _SIGN_IN_BILLED = {EntryKind.CHARGE: 1, EntryKind.REFUND: -1, EntryKind.ADJUSTME
 
 def differences(connection: Connection) -> list[Difference]:
     """Everything that is not as it must be; empty for a sound ledger."""
-    return [*_sums(connection), *_states(connection), *_attempts(connection), *_takes(connection)]
+    return [*_sums(connection), *_states(connection), *_attempts(connection), *_sent(connection), *_takes(connection)]
 
 
 def _sums(connection: Connection) -> list[Difference]:
@@ -74,10 +74,12 @@ def _sums(connection: Connection) -> list[Difference]:
 
 
 def _states(connection: Connection) -> list[Difference]:
-    """What is under way or ambiguous is held or billed; what has ended holds nothing; what was made or lost is billed."""
-    under_way = jobs.c.state.in_([str(state) for state in (*OPEN_STATES, JobState.AMBIGUOUS)])
-    ended = jobs.c.state.in_([str(state) for state in ENDED_STATES])
-    paid = jobs.c.state.in_([str(state) for state in (JobState.STORED, JobState.LOST, JobState.FAILED)])
+    """What is under way or ambiguous is held or billed; what has ended holds nothing; what was made or lost is billed; and
+    what only one state has is nowhere else."""
+    doubted = (JobState.AMBIGUOUS, JobState.RELEASED, JobState.WRITTEN_OFF)
+    under_way = _in(*OPEN_STATES, JobState.AMBIGUOUS)
+    ended = _in(*ENDED_STATES)
+    paid = _in(JobState.STORED, JobState.LOST, JobState.FAILED)
     rules: tuple[tuple[sa.ColumnElement[bool], str, sa.ColumnElement[Any], str], ...] = (
         (
             under_way & jobs.c.billed_nanos.is_(None) & (jobs.c.held_nanos != jobs.c.quoted_high_nanos),
@@ -87,12 +89,49 @@ def _states(connection: Connection) -> list[Difference]:
         ),
         (ended & (jobs.c.held_nanos != 0), "hold of a job that has ended", jobs.c.held_nanos, "0"),
         (paid & jobs.c.billed_nanos.is_(None), "bill of a job that was accepted", jobs.c.billed_nanos, "an amount"),
+        (
+            _in(JobState.SUBMITTED, JobState.GENERATED) & jobs.c.provider_job_id.is_(None),
+            "provider's id of a job that it works on",
+            jobs.c.provider_job_id,
+            "an id",
+        ),
+        (_in(*doubted) & jobs.c.doubted_at.is_(None), "moment of the doubt", jobs.c.doubted_at, "a moment"),
+        (
+            ~_in(JobState.AMBIGUOUS) & jobs.c.next_look_at.is_not(None),
+            "next look for a job that is not ambiguous",
+            jobs.c.next_look_at,
+            "none",
+        ),
+        (~_in(JobState.REJECTED, JobState.RELEASED) & jobs.c.retryable, "retryable", jobs.c.retryable, "False"),
+        (
+            jobs.c.duplicate_allowed_nanos.is_not(None)
+            & (jobs.c.doubted_at.is_(None) | (jobs.c.duplicate_allowed_nanos < 0)),
+            "duplicate allowed by a person",
+            jobs.c.duplicate_allowed_nanos,
+            "none for a job that was never ambiguous, and never less than zero",
+        ),
+        (
+            (jobs.c.fetches != 0) & jobs.c.provider_job_id.is_(None),
+            "collections of a job that was never accepted",
+            jobs.c.fetches,
+            "0",
+        ),
+        (
+            ~_in(JobState.LOST) & jobs.c.kept_key.is_not(None),
+            "kept for inspection, of a job that is not lost",
+            jobs.c.kept_key,
+            "none",
+        ),
     )
     return [
         Difference(job_id, f"{what} ({state})", str(kept), expected)
         for where, what, column, expected in rules
         for job_id, state, kept in connection.execute(sa.select(jobs.c.id, jobs.c.state, column).where(where))
     ]
+
+
+def _in(*states: JobState) -> sa.ColumnElement[bool]:
+    return jobs.c.state.in_([str(state) for state in states])
 
 
 def _attempts(connection: Connection) -> list[Difference]:
@@ -106,6 +145,20 @@ def _attempts(connection: Connection) -> list[Difference]:
     return [
         Difference(job_id, f"attempt {attempt_id} of a {state} job", str(outcome), "open exactly while submitting")
         for job_id, attempt_id, outcome, state in connection.execute(query)
+    ]
+
+
+def _sent(connection: Connection) -> list[Difference]:
+    """A job was sent when its latest attempt began."""
+    latest = attempts.c.id == jobs.c.attempt_id
+    query = (
+        sa.select(jobs.c.id, jobs.c.sent_at, attempts.c.began_at)
+        .outerjoin(attempts, latest)
+        .where(jobs.c.sent_at.is_distinct_from(attempts.c.began_at))
+    )
+    return [
+        Difference(job_id, "moment of sending", str(kept), str(began_at))
+        for job_id, kept, began_at in connection.execute(query)
     ]
 
 

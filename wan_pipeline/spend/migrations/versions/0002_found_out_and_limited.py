@@ -27,7 +27,7 @@ def upgrade() -> None:
         op.add_column("jobs", column)
     # Each attempt's row has told since 0001 when it began, and when it was given up for ambiguous.
     op.execute(
-        "UPDATE jobs SET sent_at = (SELECT max(began_at) FROM attempts WHERE attempts.job_id = jobs.id)"
+        "UPDATE jobs SET sent_at = (SELECT began_at FROM attempts WHERE attempts.id = jobs.attempt_id)"
     )
     op.execute(
         "UPDATE jobs SET doubted_at = coalesce((SELECT max(ended_at) FROM attempts WHERE attempts.job_id = jobs.id"
