@@ -128,6 +128,16 @@ class Settings(BaseSettings):
         return self.ledger_url_setting or f"sqlite:///{self.home.absolute() / 'ledger.sqlite'}"
 
     @property
+    def provider_budgets(self) -> dict[str, Money]:
+        """The monthly budgets of those providers that have one of their own, by their names."""
+        own = {
+            "shortapi": self.shortapi_monthly_budget,
+            "aimlapi": self.aimlapi_monthly_budget,
+            "wavespeed": self.wavespeed_monthly_budget,
+        }
+        return {name: amount for name, amount in own.items() if amount is not None}
+
+    @property
     def dagster_home(self) -> Path:
         return (self.home / "dagster").absolute()
 

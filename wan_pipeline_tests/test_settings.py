@@ -70,8 +70,7 @@ def test_without_their_variables_campaigns_and_providers_have_no_budget_and_abse
 ):
     settings = Settings.load()
     assert settings.campaign_budgets == {}
-    assert settings.shortapi_monthly_budget is settings.aimlapi_monthly_budget is None
-    assert settings.wavespeed_monthly_budget is None
+    assert settings.provider_budgets == {}
     assert settings.public_callback_url is None
     assert settings.absent_after_seconds == 4 * 3600
 
@@ -89,7 +88,7 @@ def test_a_campaigns_wrong_amount_is_named_with_the_campaign(monkeypatch: pytest
 
 def test_a_providers_monthly_budget_may_be_zero_and_then_buys_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAN_SHORTAPI_MONTHLY_BUDGET_USD", "0")
-    assert Settings.load().shortapi_monthly_budget == Money.usd(0)
+    assert Settings.load().provider_budgets == {"shortapi": Money.usd(0)}
 
 
 def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

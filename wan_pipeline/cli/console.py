@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,11 @@ def console(file: IO[str] | None = None) -> Console:
     if stream.isatty():
         return Console(file=stream, highlight=False)
     return Console(file=stream, highlight=False, width=_WIDE, no_color=True)
+
+
+def eye_width() -> int:
+    """How wide running text may be: as the terminal, elsewhere 80 columns."""
+    return max(40, min(shutil.get_terminal_size((80, 24)).columns, 100)) if sys.stdout.isatty() else 80
 
 
 def say(text: str) -> None:

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 
 from wan_pipeline.cli.console import console, print_json
-from wan_pipeline.cli.exits import ALL_MADE, WRONG_USE
+from wan_pipeline.cli.exits import ALL_MADE, WRONG_USE, WrongUseError
+from wan_pipeline.cli.findings import Finding
 from wan_pipeline.cli.options import example, json_option
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.settings import Settings
 
-if TYPE_CHECKING:
-    from wan_pipeline.spend.ledger import Ledger
 
-
-@dataclass(frozen=True)
-class Finding:
-    """`ok`, `note` (works, but know this) or `problem`; the remedy is in the detail's words or on its own."""
-
-    check: str
-    status: str
-    detail: str
-    remedy: str = ""
-
-    def as_json(self) -> dict[str, str]:
-        return {"check": self.check, "status": self.status, "detail": self.detail, "remedy": self.remedy}
-
-
-@click.command(epilog=example("wan-pipeline doctor", "WAN_MODE=live wan-pipeline doctor --json"))
+@click.command(
+    epilog=example(
+        "wan-pipeline doctor",
+        "WAN_MODE=live wan-pipeline doctor --json",
+        "wan-pipeline doctor --rebuild-ledger --verify-hashes",
+    )
+)
+@click.option(
+    "--rebuild-ledger",
+    is_flag=True,
+    help="Restore from the bucket's manifests what the ledger does not have. Changes nothing that is there; buys nothing.",
+)
+@click.option("--verify-hashes", is_flag=True, help="With --rebuild-ledger: read each video, and compare its SHA-256.")
 @json_option
-def command(as_json: bool) -> int:
-    """Check settings, bucket, ledger, keys and budgets. Buys nothing; keys are never shown. Exit status 2 on a problem."""
+def command(rebuild_ledger: bool, verify_hashes: bool, as_json: bool) -> int:
+    """Check settings, bucket, ledger, keys and budgets. Buys nothing; keys are never shown. Exit status 2 on a problem.
+
+    It shows each budget with what is held and billed, money in doubt and money wasted, and what waits for room.
+    """
+    if verify_hashes and not rebuild_ledger:
+        raise WrongUseError(
+            "--verify-hashes goes with --rebuild-ledger: it is the videos of the manifests that it reads"
+        )
+    if rebuild_ledger:
+        from wan_pipeline.cli import rebuild
+
+        return rebuild.rebuild_ledger(Settings.load(), verify_hashes=verify_hashes, as_json=as_json)
     findings = list(_findings())
     if as_json:
         print_json([finding.as_json() for finding in findings])
@@ -52,7 +58,7 @@ def _findings() -> Iterator[Finding]:
     what = "simulated providers, nothing is bought" if settings.mode == "demo" else "real providers: runs spend money"
     yield Finding("settings", "ok", f"WAN_MODE={settings.mode} ({what}); WAN_HOME={settings.home.absolute()}")
     yield from _unknown_variables()
-    for check in (_bucket, _inputs, _keys, _models, _ledger, _dagster, _simulator):
+    for check in (_bucket, _inputs, _keys, _models, _ledger, _callbacks, _dagster, _simulator):
         yield from _guarded(check, settings)
 
 
@@ -193,6 +199,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 def _ledger(settings: Settings) -> Iterator[Finding]:
     from sqlalchemy import make_url
 
+    from wan_pipeline.cli.doctor_ledger import state_of
     from wan_pipeline.cli.opened import open_ledger
 
     with open_ledger(settings) as ledger:
@@ -210,24 +217,30 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield Finding("books", "ok", "every job agrees with its money entries")
-        yield from _budgets(settings, ledger)
+        yield from state_of(settings, ledger)
 
 
-def _budgets(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
-    use = ledger.budget_use(simulated=settings.mode == "demo")
-    kind = "simulated USD" if settings.mode == "demo" else "USD"
-    for name, limit, period in (
-        ("WAN_DAILY_BUDGET_USD", settings.daily_budget, use.day),
-        ("WAN_MONTHLY_BUDGET_USD", settings.monthly_budget, use.month),
-    ):
-        left = limit - period.used
-        detail = (
-            f"{limit} {kind}: {period.billed} billed, {period.held} held, {left} left until {period.until:%Y-%m-%d} UTC"
-        )
-        full = left.nanos <= 0
-        remedy = "nothing more is bought until then: raise the variable, or wait" if full else ""
-        yield Finding(name, "note" if full else "ok", detail, remedy)
-    yield Finding("WAN_SHOT_BUDGET_USD", "ok", f"{settings.shot_budget} {kind} for each shot, all its takes together")
+def _callbacks(settings: Settings) -> Iterator[Finding]:
+    """How a ShortAPI submission whose answer was lost is found out."""
+    from wan_pipeline.cli.callback_check import answer_of
+
+    url = settings.public_callback_url
+    if url is None:
+        if settings.mode == "live" and settings.shortapi_key is not None:
+            yield Finding(
+                "callbacks",
+                "note",
+                "WAN_PUBLIC_CALLBACK_URL is not set, and ShortAPI offers no other way to find out what became of a "
+                "submission whose answer was lost: each waits for a person",
+                "run `wan-pipeline receiver` where ShortAPI can reach it, and set the variable to its address",
+            )
+        return
+    answer = answer_of(url)
+    if answer is None:
+        yield Finding("callbacks", "ok", f"a receiver answers at {url}, asked from here")
+    else:
+        status = "problem" if settings.mode == "live" and settings.shortapi_key is not None else "note"
+        yield Finding("callbacks", status, f"WAN_PUBLIC_CALLBACK_URL: {url} {answer}", "is `wan-pipeline receiver` up?")
 
 
 def _dagster(settings: Settings) -> Iterator[Finding]:

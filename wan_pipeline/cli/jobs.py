@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import textwrap
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import Column, json_time, json_usd, print_json, print_table, say, seconds, usd, video_file
+from wan_pipeline.cli.console import (
+    Column,
+    eye_width,
+    json_time,
+    json_usd,
+    print_json,
+    print_table,
+    say,
+    seconds,
+    usd,
+    video_file,
+)
 from wan_pipeline.cli.opened import open_ledger
 from wan_pipeline.cli.options import example, json_option
+from wan_pipeline.money import ZERO, Money
 from wan_pipeline.settings import Settings
 from wan_pipeline.spend.records import JobState
 
 if TYPE_CHECKING:
+    from wan_pipeline.cli.outlook import Outlook
     from wan_pipeline.spend.records import Job
 
 _TABLE_ROWS = 50
+_WASTED_STATES = frozenset({JobState.FAILED, JobState.LOST, JobState.WRITTEN_OFF})
+_LABEL = 9  # the width of a block's first column
 
 
 @click.command(
@@ -35,15 +52,24 @@ def command(states: tuple[str, ...], shot: str | None, limit: int | None, as_jso
     """List the ledger's jobs, the newest first.
 
     Amounts are US dollars, exact. An empty billed amount (null in JSON) means that nobody has said yet; what is held
-    counts in the budgets until then.
+    counts in the budgets until then. With --state ambiguous alone: what is known of each, and what happens next.
     """
+    from wan_pipeline.cli.outlook import outlook
+
     wanted = [JobState(state) for state in states] or None
     limit = limit or (None if as_json else _TABLE_ROWS + 1)
-    with open_ledger(Settings.load()) as ledger:
+    settings = Settings.load()
+    absent_after, now = timedelta(seconds=settings.absent_after_seconds), datetime.now(UTC)
+    in_blocks = wanted == [JobState.AMBIGUOUS]
+    with open_ledger(settings) as ledger:
         jobs = ledger.jobs(wanted, shot, limit=limit)
-    if as_json:
-        print_json([as_object(job) for job in jobs])
-        return
+        if as_json:
+            print_json([as_object(job, outlook(ledger, job, absent_after, now)) for job in jobs])
+            return
+        if limit == _TABLE_ROWS + 1 and len(jobs) == limit:
+            jobs = jobs[:-1]
+            say(f"the newest {_TABLE_ROWS}; --limit shows more")
+        views = {job.id: outlook(ledger, job, absent_after, now) for job in jobs if in_blocks}
     if not jobs:
         say(
             "no such jobs in the ledger"
@@ -51,13 +77,20 @@ def command(states: tuple[str, ...], shot: str | None, limit: int | None, as_jso
             else "the ledger has no jobs yet: `wan-pipeline run` makes some"
         )
         return
-    if limit == _TABLE_ROWS + 1 and len(jobs) == limit:
-        jobs = jobs[:-1]
-        say(f"the newest {_TABLE_ROWS}; --limit shows more")
+    if in_blocks:
+        _print_blocks(jobs, views, now)
+        return
     _print(jobs)
+    for line in _under_the_table(jobs):
+        print(line)
 
 
-def as_object(job: Job) -> dict[str, Any]:
+def wasted(job: Job) -> Money:
+    """What was billed for a job that no video came of."""
+    return (job.billed or ZERO) if job.state in _WASTED_STATES else ZERO
+
+
+def as_object(job: Job, view: Outlook) -> dict[str, Any]:
     """A job for a program: moments in ISO 8601 UTC, money as decimal strings, null where unknown."""
     waited_s = (job.generated_at - job.submitted_at).total_seconds() if job.generated_at and job.submitted_at else None
     return {
@@ -90,6 +123,22 @@ def as_object(job: Job) -> dict[str, Any]:
         "generated_at": json_time(job.generated_at),
         "stored_at": json_time(job.stored_at),
         "waited_s": waited_s,
+        "sent_at": json_time(job.sent_at),
+        "doubted_at": json_time(job.doubted_at),
+        "looks": [
+            {"witness": look.witness, "verdict": look.verdict, "detail": look.detail, "at": json_time(look.at)}
+            for look in view.looks
+        ],
+        "hints": list(view.hints),
+        "next_look_at": json_time(job.next_look_at),
+        "absent_from": json_time(view.absent_from),
+        "next": view.next or None,
+        "result_expires_at": json_time(job.result_expires_at),
+        "fetches": job.fetches,
+        "next_fetch_at": json_time(job.next_fetch_at),
+        "kept_key": job.kept_key,
+        "wasted_usd": json_usd(wasted(job)),
+        "duplicate_allowed_usd": json_usd(job.duplicate_allowed),
     }
 
 
@@ -127,3 +176,73 @@ def _print(jobs: list[Job]) -> None:
             for job in jobs
         ],
     )
+
+
+def _under_the_table(jobs: list[Job]) -> list[str]:
+    """What the rows do not say of themselves; live money and simulated never in one sum."""
+    lines: list[str] = []
+    for simulated in (False, True):
+        mine = [job for job in jobs if job.simulated is simulated]
+        kind = "simulated USD" if simulated else "USD"
+        total = Money.total(wasted(job) for job in mine)
+        if total:
+            count = sum(bool(wasted(job)) for job in mine)
+            lines.append(f"Wasted: {total} {kind}, billed for {_jobs(count)} that no video came of.")
+        ambiguous = [job for job in mine if job.state is JobState.AMBIGUOUS]
+        if ambiguous:
+            held = Money.total(job.held for job in ambiguous)
+            lines.append(
+                f"Ambiguous: {_jobs(len(ambiguous))}, {held} {kind} held; `wan-pipeline jobs --state ambiguous` says what is"
+                " known."
+            )
+    return lines
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _print_blocks(jobs: list[Job], views: dict[str, Outlook], now: datetime) -> None:
+    """A block for each ambiguous job, readable at 80 columns."""
+    for job in jobs:
+        print(f"{job.id}  {job.shot}, take {job.take}" + ("  (simulated)" if job.simulated else ""))
+        for label, text in _block(job, views[job.id], now):
+            lines = textwrap.wrap(
+                text, max(20, eye_width() - _LABEL - 2), break_long_words=False, break_on_hyphens=False
+            )
+            for number, line in enumerate(lines or [""]):
+                print(f"  {label if number == 0 else '':<{_LABEL}}{line}".rstrip())
+        print()
+    for line in _under_blocks(jobs):
+        print(line)
+
+
+def _block(job: Job, view: Outlook, now: datetime) -> list[tuple[str, str]]:
+    from wan_pipeline.cli.outlook import ago, clock
+
+    sent = job.sent_at or job.claimed_at
+    lines = [
+        ("model", job.model),
+        ("sent", f"{sent:%Y-%m-%d %H:%M:%S} UTC, {ago(sent, now)}, as attempt {job.attempt_id}"),
+        ("answer", job.error or "none"),
+        ("money", f"{job.held} USD held: it counts in the budgets" + (" (simulated)" if job.simulated else "")),
+    ]
+    looked = (
+        f"looked for {job.looks} times" if job.looks > 1 else "looked for once" if job.looks else "not looked for yet"
+    )
+    since = f", ambiguous since {clock(job.doubted_at, now)}" if job.doubted_at else ""
+    lines.append(("known", looked + since))
+    lines += [("", f"{clock(look.at, now)}  {look.witness}: {look.verdict}: {look.detail}") for look in view.last_words]
+    lines += [("", f"a callback has named {hint}") for hint in view.hints]
+    lines.append(("next", view.next))
+    return lines
+
+
+def _under_blocks(jobs: list[Job]) -> list[str]:
+    lines: list[str] = []
+    for simulated in (False, True):
+        mine = [job for job in jobs if job.simulated is simulated]
+        if mine:
+            held = Money.total(job.held for job in mine)
+            lines.append(f"{_jobs(len(mine))}, {held} {'simulated ' if simulated else ''}USD held.")
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from wan_pipeline.cli import links
 from wan_pipeline.cli.console import say
@@ -24,7 +24,7 @@ from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.catalog import find_model
 from wan_pipeline.shots.discovery import settled
 from wan_pipeline.shots.shot import Shot, missing
-from wan_pipeline.spend.records import ClaimOptions
+from wan_pipeline.spend.records import ClaimOptions, JobState
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def make(opened: OpenInstallation, asked: Asked) -> Made:
     rows = update_index(opened.ledger.index, shots, now, simulated=simulated)
     chosen = [shot for shot in shots if shot.key in asked.shots] if asked.shots else shots
     videos = {item.key for item in opened.bucket.list("videos/")}
-    facts = Facts.read(opened.ledger, rows, videos, simulated=simulated, now=now)
+    absent_after = timedelta(seconds=opened.settings.absent_after_seconds)
+    facts = Facts.read(opened.ledger, rows, videos, simulated=simulated, absent_after=absent_after, now=now)
     work = work_list(
         [shot for shot in chosen if shot.key not in unsettled],
         facts,
@@ -78,7 +79,9 @@ def make(opened: OpenInstallation, asked: Asked) -> Made:
         whole=not asked.shots,
     )
     for job in work.gone:
-        say(f"job {job.id} is in flight, and nothing makes its shot {job.shot!r} any more: its video is collected")
+        what = "ambiguous" if job.state is JobState.AMBIGUOUS else "in flight"
+        then = "it is looked for" if job.state is JobState.AMBIGUOUS else "its video is collected"
+        say(f"job {job.id} is {what}, and nothing makes its shot {job.shot!r} any more: {then}")
     gone = [missing(key, opened.bucket.url) for key in sorted({job.shot for job in work.gone})]
     work = replace(work, to_make=(*work.to_make, *gone))
     _check_keys_of_providers(opened, work)

@@ -1,22 +1,43 @@
-"""`wan-pipeline resolve`: a person's decision on a job that nobody knows about."""
+"""`wan-pipeline resolve`: a person's decision on a job that nobody knows about. The rule is generation/deciding.py's."""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-import shlex
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from wan_pipeline.cli.console import print_json, say, usd
+from wan_pipeline.cli.console import print_json, say
 from wan_pipeline.cli.exits import WrongUseError
 from wan_pipeline.cli.opened import open_installation
 from wan_pipeline.cli.options import example, json_option
+from wan_pipeline.money import Money
 
 if TYPE_CHECKING:
-    from wan_pipeline.defs.resources import OpenInstallation
-    from wan_pipeline.spend.records import Job
+    from wan_pipeline.generation.deciding import Decision
+
+
+_DEAREST = Money.usd(1_000_000)
+
+
+class _Usd(click.ParamType[Money]):
+    name = "USD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Money:
+        if isinstance(value, Money):
+            return value
+        try:
+            amount = Money.usd(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if amount.nanos <= 0:
+            self.fail(
+                f"{value} USD allow nothing: say how much a second purchase may cost, or leave it out", param, ctx
+            )
+        if amount > _DEAREST:
+            self.fail(f"{value} USD is dearer than any video: say how much a second purchase may cost", param, ctx)
+        return amount
 
 
 @click.command(
@@ -24,91 +45,72 @@ if TYPE_CHECKING:
         "wan-pipeline jobs --state ambiguous",
         "wan-pipeline resolve j0123456789ab --found 60ac7c34-3224-4b14-8e7d-0aa0db708325",
         'wan-pipeline resolve j0123456789ab --not-charged --note "not in the account, asked support"',
+        "wan-pipeline resolve j0123456789ab --write-off --allow-duplicate-up-to 0.50",
     )
 )
 @click.argument("job_id", metavar="JOB")
 @click.option("--found", metavar="ID", help="The provider has it under this id: it is collected like any other.")
 @click.option("--not-charged", is_flag=True, help="The provider never took it: the hold is given back.")
 @click.option("--write-off", is_flag=True, help="It counts as spent, at the quote; its video is given up.")
+@click.option(
+    "--allow-duplicate-up-to",
+    "duplicate_up_to",
+    type=_Usd(),
+    metavar="USD",
+    help="With --not-charged or --write-off: the next run may buy the shot anew for at most this much, though JOB may turn "
+    "out to be charged too.",
+)
 @click.option("--note", default="", help="Why, for whoever reads the books.")
 @json_option
-def command(job_id: str, found: str | None, not_charged: bool, write_off: bool, note: str, as_json: bool) -> None:
+def command(
+    job_id: str,
+    found: str | None,
+    not_charged: bool,
+    write_off: bool,
+    duplicate_up_to: Money | None,
+    note: str,
+    as_json: bool,
+) -> None:
     """Say what became of an ambiguous JOB. Buys nothing.
 
-    A job is ambiguous when its request went out and no answer came back. Look for it in your account at the provider.
+    A job is ambiguous when its request went out and no answer came back. It is looked for by itself; `wan-pipeline jobs
+    --state ambiguous` says what was seen. What that does not decide waits for you: look into your account at the
+    provider. Who decided, and the note, stay in the ledger.
     """
     if [found is not None, not_charged, write_off].count(True) != 1:
         raise WrongUseError("say one of --found ID, --not-charged and --write-off")
-    from wan_pipeline.cli.jobs import as_object
-    from wan_pipeline.spend.errors import LedgerError
-
-    with open_installation() as opened:
-        said = f"{_person()}: {note.strip()}" if note.strip() else _person()
-        ledger = opened.ledger
-        try:
-            job = _ambiguous(opened, job_id)
-            if found is not None:
-                provider_job_id = found.strip()
-                _ask_provider(opened, job, provider_job_id)
-                job = ledger.resolve_found(job_id, provider_job_id, f"found by {said}")
-            elif not_charged:
-                job = ledger.resolve_not_charged(job_id, said)
-            else:
-                job = ledger.resolve_write_off(job_id, said)
-        except LedgerError as error:
-            raise WrongUseError(f"{error}. `wan-pipeline jobs --state ambiguous` lists what can be resolved") from None
-    if as_json:
-        print_json(as_object(job))
-    else:
-        say(_told(job))
-
-
-def _ambiguous(opened: OpenInstallation, job_id: str) -> Job:
-    from wan_pipeline.spend.errors import LedgerError
-    from wan_pipeline.spend.records import JobState
-
-    job = opened.ledger.job(job_id)
-    if job.state is not JobState.AMBIGUOUS:
-        raise LedgerError(f"job {job.id} ({job.shot}) is {job.state}, not ambiguous")
-    if job.simulated is not opened.simulated:
-        wanted, here = ("demo", "live") if job.simulated else ("live", "demo")
-        raise WrongUseError(f"job {job.id} was made in {wanted} mode, and WAN_MODE is {here}: set WAN_MODE={wanted}")
-    return job
-
-
-def _ask_provider(opened: OpenInstallation, job: Job, provider_job_id: str) -> None:
-    """A slip of the pen would be asked for again and again: the provider has to know the id. Raises WrongUseError."""
-    from wan_pipeline.providers.base import PollError
-    from wan_pipeline.providers.catalog import find_model
-
-    async def ask() -> object:
-        async with opened.connect(job.provider) as client:
-            return await client.poll(find_model(job.model), provider_job_id)
-
-    if not provider_job_id:
+    if found is not None and not found.strip():
         raise WrongUseError("--found wants the provider's id of the job")
-    answer = asyncio.run(ask())
-    if isinstance(answer, PollError):
-        why = "does not know it" if answer.gone else "could not be asked"
-        raise WrongUseError(f"--found {provider_job_id}: {job.provider} {why}: {answer.reason}. Nothing was changed")
+    if found is not None and duplicate_up_to is not None:
+        raise WrongUseError(
+            "--allow-duplicate-up-to goes with --not-charged or --write-off: what is --found is collected, and nothing is"
+            " to be bought twice"
+        )
+    from wan_pipeline.cli.jobs import as_object
+    from wan_pipeline.cli.outlook import outlook
+    from wan_pipeline.generation.deciding import DecisionError, decide, told
+
+    decision = _decision(found, duplicate_up_to, note, not_charged=not_charged)
+    with open_installation() as opened:
+        try:
+            job = decide(opened.ledger, opened.connect, job_id, decision, simulated=opened.simulated)
+        except DecisionError as error:
+            raise WrongUseError(str(error)) from None
+        absent_after = timedelta(seconds=opened.settings.absent_after_seconds)
+        view = outlook(opened.ledger, job, absent_after, datetime.now(UTC))
+    if as_json:
+        print_json(as_object(job, view))
+    else:
+        say(told(job, decision))
 
 
-def _told(job: Job) -> str:
-    from wan_pipeline.spend.records import JobState
+def _decision(found: str | None, duplicate_up_to: Money | None, note: str, *, not_charged: bool) -> Decision:
+    from wan_pipeline.generation.deciding import Decision, Ending
 
-    match job.state:
-        case JobState.SUBMITTED:
-            return f"{job.shot}: job {job.id} goes on as {job.provider_job_id}; `wan-pipeline run` collects it"
-        case JobState.RELEASED:
-            return (
-                f"{job.shot}: job {job.id} was not charged, its hold of {usd(job.quoted_high)} USD is given back; "
-                f"`wan-pipeline run --shot {shlex.quote(job.shot)}` tries again"
-            )
-        case _:
-            return (
-                f"{job.shot}: job {job.id} is written off, {usd(job.billed)} USD count as spent; "
-                f"`wan-pipeline run --new-take --shot {shlex.quote(job.shot)}` buys it once more"
-            )
+    if found is not None:
+        return Decision(Ending.FOUND, _person(), note, provider_job_id=found.strip())
+    ending = Ending.NOT_CHARGED if not_charged else Ending.WRITE_OFF
+    return Decision(ending, _person(), note, duplicate_up_to=duplicate_up_to)
 
 
 def _person() -> str:

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wan_pipeline.cli.console import Column, json_usd, print_table, seconds, usd, video_file
+from wan_pipeline.cli.console import Column, json_time, json_usd, print_table, seconds, usd, video_file
 from wan_pipeline.cli.exits import ALL_MADE, FAILED
 from wan_pipeline.cli.progress import reason_line
 from wan_pipeline.cli.work_list import Known
-from wan_pipeline.generation.events import GOOD_VERDICTS, Finished, Verdict
+from wan_pipeline.generation.events import GOOD_VERDICTS, WAITING_VERDICTS, Deferred, Finished, Verdict
 from wan_pipeline.money import ZERO, Money
 from wan_pipeline.shots.shot import Shot
 
-_NO_FAILURE = GOOD_VERDICTS | {Verdict.NOT_DUE}
+_NO_FAILURE = GOOD_VERDICTS | WAITING_VERDICTS
 _NOBODY_KNOWS = {Verdict.AMBIGUOUS, Verdict.IN_FLIGHT}  # what they cost
 
 
@@ -35,6 +35,7 @@ class Row:
     uri: str | None = None
     job_id: str | None = None
     reused_from: str | None = None
+    deferred: Deferred | None = None
 
     @property
     def good(self) -> bool:
@@ -54,6 +55,14 @@ class Row:
             "video_uri": self.uri,
             "job_id": self.job_id,
             "reused_from": self.reused_from,
+            "deferred": None
+            if self.deferred is None
+            else {
+                "limit": self.deferred.limit or None,
+                "provider": self.deferred.provider,
+                "needed_usd": json_usd(self.deferred.needed),
+                "until": json_time(self.deferred.until),
+            },
         }
 
 
@@ -69,6 +78,7 @@ def row_of_finished(event: Finished) -> Row:
             quoted=event.quote.high if event.quote else None,
             billed=(event.billed or None) if event.verdict in _NOBODY_KNOWS else event.billed,
             job_id=event.job_id,
+            deferred=event.deferred,
         )
     return Row(
         event.shot.key,

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 def command(shots: tuple[str, ...], retry_failed: bool, new_take: bool, outdated: bool, as_json: bool) -> int:
     """Make the videos that are missing, and wait for them.
 
-    What is bought already is not bought again, and what is in flight is joined or collected. Exit status: 0 all made;
-    1 a shot failed, now or earlier; 2 wrong use or configuration; 130 stopped by Ctrl-C: what was in flight is
-    collected by the next run.
+    What is bought already is not bought again, what is in flight is joined or collected, and what became of lost answers
+    is looked for. Exit status: 0 all made, or put off until there is room in a budget; 1 a shot failed, now or earlier;
+    2 wrong use or configuration; 130 stopped by Ctrl-C: what was in flight is collected by the next run.
     """
     if new_take and not shots:
         raise WrongUseError("--new-take buys again what is there: name the shots, --new-take --shot KEY")
@@ -81,6 +81,14 @@ def _summarise(made: Made, there: int, settings: Settings) -> None:
         print(f"{_videos_are(there)} there already.")
     money = " (simulated: nothing was bought)" if settings.mode == "demo" else ""
     print(f"{', '.join(sorted(counts))}; billed in this run: {totals(made.rows)['billed_usd']} USD{money}")
+    deferred = [row for row in made.rows if row.verdict is Verdict.DEFERRED]
+    if deferred:
+        untils = [row.deferred.until for row in deferred if row.deferred is not None and row.deferred.until is not None]
+        when = f", from {min(untils):%Y-%m-%d %H:%M} UTC on" if untils else ""
+        print(
+            f"Deferred: made by themselves once there is room{when}, the oldest first, while `wan-pipeline dev` is up; or by"
+            " another `wan-pipeline run`."
+        )
     if any(row.verdict is Verdict.OUTDATED for row in made.rows):
         print("Outdated: a _defaults.yaml has changed. `wan-pipeline run --outdated` makes those anew.")
 

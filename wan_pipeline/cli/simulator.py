@@ -78,6 +78,33 @@ _KEYS = ("SHORTAPI_KEY", "AIMLAPI_KEY", "WAVESPEED_API_KEY")
     envvar="WAN_SIMULATOR_KEY",
     help="An API key it takes. Default: any. May be repeated.",
 )
+@click.option(
+    "--result-ttl",
+    type=click.FloatRange(0, min_open=True),
+    envvar="WAN_SIMULATOR_RESULT_TTL",
+    help="Seconds that a result can be fetched. Default: a day, and seven at WaveSpeed.",
+)
+@click.option(
+    "--billing-lag",
+    type=click.FloatRange(0),
+    default=0.0,
+    envvar="WAN_SIMULATOR_BILLING_LAG",
+    show_default=True,
+    help="Seconds until an account shows a charge or refund.",
+)
+@click.option(
+    "--list-inputs/--no-list-inputs",
+    default=True,
+    envvar="WAN_SIMULATOR_LIST_INPUTS",
+    show_default=True,
+    help="Does WaveSpeed's list of predictions tell their inputs?",
+)
+@click.option(
+    "--opening-balance",
+    metavar="USD",
+    envvar="WAN_SIMULATOR_OPENING_BALANCE",
+    help="What each account begins with and cannot overdraw. Default: no end of it.",
+)
 @click.option("--books", is_flag=True, help="Print its books as JSON, and leave.")
 def command(
     host: str,
@@ -89,11 +116,16 @@ def command(
     render: str,
     seed: int,
     keys: tuple[str, ...],
+    result_ttl: float | None,
+    billing_lag: float,
+    list_inputs: bool,
+    opening_balance: str | None,
     books: bool,
 ) -> None:
     """Serve ShortAPI, AI/ML API and WaveSpeed, simulated, until Ctrl-C.
 
-    It renders real videos and keeps books of what it has charged, which outlive it.
+    It renders real videos and keeps books of what it has charged, which outlive it. Words in a prompt make it refuse,
+    fail, or give a result file that is no good: see docs/operating.md.
     """
     folder = folder or Settings.load().home / "simulator"
     if books:
@@ -102,15 +134,22 @@ def command(
     from wan_pipeline.simulator.config import SimulatorConfig
     from wan_pipeline.simulator.server import serve
 
-    config = SimulatorConfig(
-        folder=folder,
-        latency_s=latency,
-        jitter=jitter,
-        max_in_flight=max_in_flight,
-        render="shared" if render == "shared" else "each",
-        seed=seed,
-        keys=frozenset(keys) or None,
-    )
+    try:
+        config = SimulatorConfig(
+            folder=folder,
+            latency_s=latency,
+            jitter=jitter,
+            max_in_flight=max_in_flight,
+            render="shared" if render == "shared" else "each",
+            seed=seed,
+            keys=frozenset(keys) or None,
+            result_ttl_s=result_ttl,
+            billing_lag_s=billing_lag,
+            list_inputs=list_inputs,
+            opening_balance_usd=opening_balance,
+        )
+    except ValueError as error:
+        raise WrongUseError(f"{error}: write e.g. --opening-balance 25.50") from error
     try:
         serve(config, host, port, log=lambda url: _told(url, folder, keys))
     except KeyboardInterrupt:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from wan_pipeline.cli.outlook import outlook
 from wan_pipeline.defs.take_up import is_to_be_taken_up
 from wan_pipeline.generation.events import Verdict
 from wan_pipeline.media.info import ImageInfo
@@ -42,7 +43,7 @@ class WorkList:
 
     to_make: tuple[Shot, ...]
     known: tuple[Known, ...]
-    gone: tuple[Job, ...]  # in flight, for shots that are in the bucket no more
+    gone: tuple[Job, ...]  # in flight or to be looked for, of shots that are in the bucket no more
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Facts:
     rows: Mapping[str, IndexedShot]  # brought in line with the bucket just now
     takes: Mapping[str, Take]
     jobs: Mapping[str, Job]
-    open_shots: frozenset[str]
+    waiting: Sequence[Job]  # in flight, or ambiguous and due for a look
+    waiting_shots: frozenset[str]
+    next_steps: Mapping[str, str]  # by the id of an ambiguous job: what happens to it next
     videos: frozenset[str]  # the keys below videos/
     now: datetime
 
@@ -64,15 +67,21 @@ class Facts:
         videos: Collection[str],
         *,
         simulated: bool,
+        absent_after: timedelta,
         now: datetime,
     ) -> Facts:
         """From the ledger; demo mode's jobs and real ones know nothing of each other."""
         jobs = {job.id: job for job in ledger.jobs(simulated=simulated)}
+        due = {job.id for job in ledger.ambiguous(simulated=simulated, due=True)}
+        waiting = [job for job in jobs.values() if job.state in OPEN_STATES or job.id in due]
+        ambiguous = [job for job in jobs.values() if job.state is JobState.AMBIGUOUS]
         return cls(
             rows=rows,
             takes=ledger.current_takes(simulated=simulated),
             jobs=jobs,
-            open_shots=frozenset(job.shot for job in jobs.values() if job.state in OPEN_STATES),
+            waiting=waiting,
+            waiting_shots=frozenset(job.shot for job in waiting),
+            next_steps={job.id: outlook(ledger, job, absent_after, now).next for job in ambiguous},
             videos=frozenset(videos),
             now=now,
         )
@@ -89,13 +98,13 @@ def work_list(shots: Sequence[Shot], facts: Facts, options: ClaimOptions, *, by_
         else:
             known.append(answer)
     present = {shot.key for shot in shots}
-    gone = [job for job in facts.jobs.values() if whole and job.state in OPEN_STATES and job.shot not in present]
+    gone = [job for job in facts.waiting if whole and job.shot not in present]
     return WorkList(tuple(to_make), tuple(known), tuple(gone))
 
 
 def _known(shot: Shot, facts: Facts, options: ClaimOptions) -> Known | None:
     """What can be said of the shot at once; None: it has to be made, or looked at by the engine."""
-    if shot.key in facts.open_shots:
+    if shot.key in facts.waiting_shots:
         return None
     row = facts.rows[shot.key]
     take = facts.takes.get(shot.key)
@@ -116,9 +125,15 @@ def _known(shot: Shot, facts: Facts, options: ClaimOptions) -> Known | None:
             return Known(shot, Verdict.REUSED, "", job, take) if there else None
         reason = "a _defaults.yaml has changed since this video was made; run --outdated makes it anew"
         return None if options.outdated else Known(shot, Verdict.OUTDATED, reason, job, take)
-    if not same or options.retry_failed or (job.state is JobState.REJECTED and job.retryable):
+    if not same or options.retry_failed or _may_be_bought_anew(job):
         return None if due else _not_due(shot, job, take)
-    return _standing(shot, job, take)
+    return _standing(shot, job, take, facts)
+
+
+def _may_be_bought_anew(job: Job) -> bool:
+    """Given up for no fault of the request, found to be nowhere, or a person has allowed a second purchase (whether its
+    quote is within what was allowed is for the claim to say)."""
+    return (job.state in (JobState.REJECTED, JobState.RELEASED) and job.retryable) or job.duplicate_allowed is not None
 
 
 def _is_of_present_version(row: IndexedShot, take: Take) -> bool:
@@ -147,10 +162,11 @@ def _not_due(shot: Shot, job: Job | None, take: Take | None) -> Known:
     return Known(shot, Verdict.NOT_DUE, f"not before {moment}", job, take)
 
 
-def _standing(shot: Shot, job: Job, take: Take) -> Known:
+def _standing(shot: Shot, job: Job, take: Take, facts: Facts) -> Known:
     from wan_pipeline.spend.claim import remedy
 
-    verdict = Verdict.AMBIGUOUS if job.state is JobState.AMBIGUOUS else Verdict.FAILED
     error = (job.error or "no reason given").rstrip(".")
-    reason = f"{job.state}: {error}. {remedy(job, shot.key)}"
-    return Known(shot, verdict, reason, job, take)
+    if job.state is JobState.AMBIGUOUS:
+        reason = f"{error}; {job.held} USD are held for it. It {facts.next_steps[job.id]}."
+        return Known(shot, Verdict.AMBIGUOUS, reason, job, take)
+    return Known(shot, Verdict.FAILED, f"{job.state}: {error}. {remedy(job, shot.key)}", job, take)
