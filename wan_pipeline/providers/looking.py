@@ -28,6 +28,7 @@ _AHEAD = timedelta(minutes=5)
 MAX_PAGES = 100  # of a listing: beyond that it is not read to its end, and says so
 _KNOWN_AT_ONCE = 500
 _SHOWN_IDS = 5
+_LEAST_NAME = 8  # letters of a model's name that are enough to be no part of many
 
 Poll = Callable[[str], Awaitable[PollOutcome]]
 
@@ -130,13 +131,12 @@ def listed(candidates: Sequence[Candidate]) -> str:
 
 
 def same_model(theirs: object, ours: str) -> bool:
-    """Whether a row's model may be ours. Not being told, or told in other punctuation (`wan2.6-i2v`), it may; so may one
-    whose name is part of ours or has ours as a part."""
-    if not isinstance(theirs, str) or not theirs.strip():
+    """Whether a row's model may be ours (`alibaba/wan-2-6-i2v`). Not being told, it may; in other punctuation, under another
+    source or without one, too (`wan2.6-i2v`)."""
+    if not isinstance(theirs, str) or not _letters(theirs):
         return True
-    there, here = _letters(theirs), _letters(ours)
-    alias = _letters(ours.rpartition("/")[2])
-    return not there or there in here or here in there or alias in there
+    there, here, alias = _letters(theirs), _letters(ours), _letters(ours.partition("/")[2])
+    return alias in there or (len(there) >= _LEAST_NAME and there in here)
 
 
 def _letters(name: str) -> str:

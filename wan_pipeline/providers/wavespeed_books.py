@@ -1,23 +1,25 @@
 """WaveSpeed's books: its list of predictions and its billing records, each read to its end.
 
-(WaveSpeed's "Common API": `POST /api/v3/predictions`, `POST /api/v3/billings/search`; both merely ask.) A page has at most
-100 rows and no word on whether another follows; where there is no total either, only an empty page is the end. What does
-not belong here: what follows from the rows (wavespeed_look.py).
+(WaveSpeed's "Common API" and its command line's client: `POST /api/v3/predictions`, `POST /api/v3/billings/search`; both
+merely ask.) A page has at most 100 rows. Billing tells of a total or of `has_more`; the list of predictions may tell of
+neither, and then only an empty page is its end. Whether rows of the list hold their inputs is documented nowhere; that
+client looks for them there and in the answer of the result endpoint. What does not belong here: what follows from the
+rows (wavespeed_look.py).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
+from urllib.parse import quote
 
 from wan_pipeline.money import Money
 from wan_pipeline.providers.base import JsonObject, PollError
 from wan_pipeline.providers.http import ProviderHttp
 from wan_pipeline.providers.looking import MAX_PAGES, Pace, UnreadError, Window, iso
-from wan_pipeline.providers.words import amount_in, as_object, job_id_in, message_in, moment_in
+from wan_pipeline.providers.words import amount_in, as_object, job_id_in, message_in, moment_in, parse_json
 
 PREDICTIONS = "WaveSpeed /api/v3/predictions"
 BILLINGS = "WaveSpeed /api/v3/billings/search"
@@ -28,7 +30,7 @@ _MONEY_IN = ("refund", "recharge", "topup", "top_up", "deposit", "bonus", "grant
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One row of the list. `inputs` is None where it does not hold them."""
+    """One row of the list. `inputs` is None where nobody tells them."""
 
     id: str
     model: object
@@ -70,13 +72,23 @@ class Books:
         rows = await self._rows("/api/v3/billings/search", asked, ("uuid", "id"))
         return [self._deduction(row) for row in rows if not _brings_money_in(row)]
 
+    async def looked_at(self, row: Prediction) -> Prediction:
+        """The prediction with its inputs, where the result endpoint tells them; else as it is."""
+        await self._pace.wait()
+        answer = await self._http.get(f"/api/v3/predictions/{quote(row.id, safe='')}/result", {})
+        if isinstance(answer, PollError):
+            if answer.gone:
+                return row
+            raise UnreadError(f"asked for {row.id}: {answer.reason}")
+        return replace(row, inputs=_inputs_in(as_object(as_object(answer.payload).get("data"))))
+
     async def _rows(self, path: str, asked: JsonObject, id_names: Collection[str]) -> list[JsonObject]:
         """Rows of all pages, each once. A page moves by one when a prediction is made meanwhile, so rows may come twice."""
         found: dict[str, JsonObject] = {}
         total: int | None = None
         for page in range(1, MAX_PAGES + 1):
             data = await self._page(path, asked | {"page": page, "page_size": _PAGE})
-            rows = _rows_of(data)
+            rows, has_more = _rows_of(data), as_object(data).get("has_more")
             total = _total_of(data) if total is None else total
             before = len(found)
             for row in rows:
@@ -84,12 +96,11 @@ class Books:
                 if row_id is None:
                     raise UnreadError("one of its rows has no id")
                 found[row_id] = row
-            if total is not None and len(found) >= total:
+            complete = total is None or len(found) >= total
+            if complete and (has_more is False or (has_more is None and (not rows or total is not None))):
                 return list(found.values())
-            if not rows and total is None:
-                return list(found.values())
-            if len(found) == before:
-                raise UnreadError(f"its pages end, or repeat, after {before} rows{f' of {total}' if total else ''}")
+            if len(found) == before or has_more is False:
+                raise UnreadError(f"its pages end, or repeat, after {len(found)} rows{f' of {total}' if total else ''}")
         raise UnreadError(f"it lists more than {MAX_PAGES * _PAGE:,} rows")
 
     async def _page(self, path: str, asked: JsonObject) -> Any:
@@ -103,15 +114,12 @@ class Books:
         return payload.get("data")
 
     def _prediction(self, row: JsonObject) -> Prediction:
-        inputs = next((row[name] for name in ("inputs", "input") if row.get(name)), None)
-        if isinstance(inputs, str):
-            inputs = _json_object(inputs)
         return Prediction(
             id=next(each for name in ("id", "uuid", "prediction_id") if (each := job_id_in(row.get(name)))),
             model=row.get("model") or row.get("model_id") or row.get("model_uuid"),
             status=str(row.get("status")),
             created_at=moment_in(row.get("created_at")),
-            inputs=as_object(inputs) or None,
+            inputs=_inputs_in(row),
         )
 
     def _deduction(self, row: JsonObject) -> Deduction:
@@ -126,13 +134,12 @@ class Books:
 
 
 def _rows_of(data: object) -> list[JsonObject]:
-    """The rows of a page: `data` itself, or the list within it."""
+    """The rows of a page: `data` itself, or the list within it, where null is how some servers write an empty one."""
     rows = data
     if isinstance(data, dict):
         holder = cast("JsonObject", data)
-        rows = next((holder[name] for name in _ROWS if name in holder), None)
-        if rows is None and _total_of(holder) == 0:
-            return []
+        name = next((name for name in _ROWS if name in holder), None)
+        rows = None if name is None else holder[name] or []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in cast("list[Any]", rows)):
         raise UnreadError("its answer holds no list of rows")
     return cast("list[JsonObject]", rows)
@@ -152,8 +159,11 @@ def _milliseconds(moment: datetime) -> str:
     return str(int(moment.timestamp()) * 1000)
 
 
-def _json_object(text: str) -> JsonObject:
-    try:
-        return as_object(json.loads(text))
-    except (ValueError, RecursionError):
-        return {}
+def _inputs_in(row: JsonObject) -> JsonObject | None:
+    inputs = next((row[name] for name in ("inputs", "input") if row.get(name)), None)
+    if isinstance(inputs, str):
+        try:
+            inputs = parse_json(inputs.encode(errors="replace"))
+        except ValueError:
+            return None
+    return as_object(inputs) or None

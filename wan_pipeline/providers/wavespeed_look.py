@@ -3,7 +3,8 @@
 Nothing of ours can be sent along, so a prediction is known by what was asked for and when. The list of predictions is the
 first witness: made in the hours around the submission, of our model, with our settings and our inputs' keys, unknown to
 the ledger, the only one such, and known to the poll: that is found. Whether rows hold their inputs nobody documents (its
-own samples show none), and a row that may be ours without proving it is a candidate for a person. Billing is the second
+own samples show none); one without is asked for by itself, and where that tells nothing either it is a candidate for a
+person. While any such is left, none is "the only one". Billing is the second
 witness: a deduction for a prediction that neither the ledger knows nor the list shows to be another keeps anybody from
 saying "absent". WaveSpeed forgets after seven days, so an older submission is never "absent".
 """
@@ -33,6 +34,7 @@ from wan_pipeline.providers.wavespeed_match import Likeness, compare
 KEEPS = timedelta(days=7)
 # A POST lasts five minutes at most; with the clocks an hour apart its prediction is made within this of `sent_at`.
 _MADE_WITHIN = CLOCK_SKEW + timedelta(hours=1)
+_ASKED_AT_MOST = 20  # rows without inputs, one by one; the others stay unclear
 
 
 class WaveSpeedLook:
@@ -43,20 +45,24 @@ class WaveSpeedLook:
         self._books = books
         self._poll = poll
         self._window = Window.around(lost, _MADE_WITHIN)
+        self._asked = 0
 
     async def look(self) -> SearchResult:
         try:
             predictions = await self._books.predictions(self._window)
         except UnreadError as error:
             return together([Testimony(PREDICTIONS, Sighting.UNREACHABLE, str(error))])
+        known = await known_of(self._lost, [row.id for row in predictions])
+        try:
+            predictions = [row if row.id in known else await self._with_inputs(row) for row in predictions]
+        except UnreadError as error:
+            return together([Testimony(PREDICTIONS, Sighting.UNREACHABLE, str(error))])
         likeness = {row.id: self._likeness(row) for row in predictions}
-        open_ = [row for row in predictions if likeness[row.id] is not Likeness.OTHER]
-        known = await known_of(self._lost, [row.id for row in open_])
-        open_ = [row for row in open_ if row.id not in known]
+        open_ = [row for row in predictions if likeness[row.id] is not Likeness.OTHER and row.id not in known]
         matches = [row for row in open_ if likeness[row.id] is Likeness.MATCH]
         candidates = [Candidate(row.id, row.status) for row in open_]
         read = f"{len(predictions)} predictions from {self._window}, read to the end"
-        if len(matches) == 1:
+        if len(matches) == 1 and not any(row.inputs is None for row in open_):
             return await self._verify(matches[0], read, candidates)
         testimonies = [self._listing(read, matches, candidates)]
         billing, charged = await self._billing(
@@ -65,6 +71,13 @@ class WaveSpeedLook:
         return together([*testimonies, billing], [*candidates, *charged])
 
     # --- the list ---
+
+    async def _with_inputs(self, row: Prediction) -> Prediction:
+        """A row of the list that says too little is asked for by itself; only so many of them."""
+        if row.inputs is not None or self._asked >= _ASKED_AT_MOST or self._likeness(row) is Likeness.OTHER:
+            return row
+        self._asked += 1
+        return await self._books.looked_at(row)
 
     def _likeness(self, row: Prediction) -> Likeness:
         if not same_model(row.model, self._lost.model.upstream_id) or self._window.excludes(row.created_at):
@@ -90,8 +103,9 @@ class WaveSpeedLook:
 
     def _listing(self, read: str, matches: Sequence[Prediction], candidates: Sequence[Candidate]) -> Testimony:
         if matches:
-            several = listed([Candidate(row.id, row.status) for row in matches])
-            text = f"{read}: several have this request's settings and inputs: {several}"
+            these = listed([Candidate(row.id, row.status) for row in matches])
+            others = "" if len(matches) > 1 else f"; and others do not show what was asked for: {listed(candidates)}"
+            text = f"{read}: with this request's settings and inputs: {these}{others}"
             return Testimony(PREDICTIONS, Sighting.UNSURE, text)
         if candidates:
             text = f"{read}: these may be it, and do not show what was asked for: {listed(candidates)}"

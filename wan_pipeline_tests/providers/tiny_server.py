@@ -63,6 +63,7 @@ class Wire:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    request: Received | None = None  # the one that is to be answered, where it was read
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -109,7 +110,8 @@ class TinyServer:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 if self.read_requests:
-                    self.received.append(await self._read(reader, number))
+                    wire.request = await self._read(reader, number)
+                    self.received.append(wire.request)
                 turn = max(len(self.received), 1) - 1
                 await self.behaviours[min(turn, len(self.behaviours) - 1)](wire)
                 if not self.read_requests or writer.is_closing():
