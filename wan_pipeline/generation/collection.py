@@ -1,46 +1,69 @@
 """Collection: a finished video is streamed into the bucket, checked, and published with its poster and manifest.
 
 The bytes go to the bucket's writer and to a spool on this machine at once; the spool is hashed and probed, and only what
-can be played is published under its final name, in one step. What does not belong here: asking whether it is finished.
+can be played is published under its final name, in one step. A process that dies in between leaves nothing, or all; what
+it published and could not tell the ledger is found by its manifest. What does not belong here: asking whether it is
+finished, and when a failed collection is tried again (completion.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import re
 import tempfile
-from collections.abc import Coroutine
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 import httpx
 
-from wan_pipeline.bucket import Bucket, BucketWriter
+from wan_pipeline.bucket import Bucket, BucketWriter, ObjectNotFoundError
+from wan_pipeline.generation.deadlines import is_enough, is_over, urgency
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import CheckResult
-from wan_pipeline.generation.manifest import bill_at_storing, manifest
+from wan_pipeline.generation.manifest import bill_at_storing, kept_manifest, manifest
+from wan_pipeline.generation.turns import Turns
 from wan_pipeline.media.info import UnreadableMediaError, VideoInfo
 from wan_pipeline.providers.download import Downloader
+from wan_pipeline.providers.words import shown
 from wan_pipeline.spend.records import Job, StoredVideo
 
 _CHUNK = 1 << 20
 _SPOOL_IN_MEMORY_BYTES = 4 << 20
 _LARGEST_VIDEO_BYTES = 1 << 30
+_AT_ONCE = 12
 _TRIES = 3
 _RETRY_WAIT_S = 1.5
 _DOWNLOAD_S = 1800.0  # a host that sends a byte now and then breaks no other limit
 _STOP_GRACE_S = 15.0  # a video that has nearly arrived is let in
+_PAGE_BYTES = 512  # a page is known by its beginning
+_SEEN = re.compile(r"sha256 ([0-9a-f]{64}), in (\d+) batch")
 
 
 class DownloadError(RuntimeError):
     """The result could not be had this time. `expired`: its URL is refused, the job must be asked for a new one.
-    `no_video`: it came whole, and is no video that can be played."""
+    `stopped`: for no other reason than that the batch was."""
 
-    def __init__(self, reason: str, *, expired: bool = False, no_video: bool = False) -> None:
+    def __init__(self, reason: str, *, expired: bool = False, stopped: bool = False) -> None:
         super().__init__(reason)
         self.expired = expired
-        self.no_video = no_video
+        self.stopped = stopped
+
+
+class UselessError(DownloadError):
+    """It came, and is no video that can be played, or too large. `final`: nothing else will ever come; then `kept_key`
+    says where it lies for inspection, where it was kept."""
+
+    def __init__(self, reason: str, sha256: str, *, is_page: bool = False) -> None:
+        super().__init__(reason)
+        self.sha256 = sha256
+        self.is_page = is_page  # a page in place of the video ("back soon") says nothing about what comes later
+        self.final = False
+        self.kept_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +83,46 @@ def beside(key: str, ending: str) -> str:
 
 
 class Collector:
-    """Collects results for one batch."""
+    """Collects results for one batch: so many at once, and what nears its expiry first."""
 
     def __init__(self, desk: Desk, downloader: Downloader) -> None:
         self._desk = desk
         self._downloader = downloader
+        self._turns = Turns(_AT_ONCE)
+
+    async def published(self, job: Job) -> Collected | None:
+        """What lies in the bucket already as this very job's video, by a process that died before the ledger knew."""
+        return await self._desk.files(_published, self._desk.bucket, job)
 
     async def collect(self, job: Job, url: str) -> Collected:
         """Downloads, checks and publishes; the ledger is not told here. Raises DownloadError after some tries."""
-        tries = 0
-        while True:
-            tries += 1
+        seen: set[str] = set()
+        for tried in range(1, _TRIES + 1):
             try:
-                return await self._within_time(self._once(job, url))
+                async with self._turn(job):
+                    return await self._within_time(self._once(job, url, seen, last=tried == _TRIES))
             except DownloadError as error:
-                if error.expired or tries == _TRIES:
+                if error.expired or error.stopped or tried == _TRIES:
                     raise
-            if await self._desk.sleep(_RETRY_WAIT_S * tries):
-                raise DownloadError("stopped while downloading; the next run collects it")
+            if await self._desk.sleep(_RETRY_WAIT_S * tried):
+                break
+        raise _stopped()
+
+    @asynccontextmanager
+    async def _turn(self, job: Job) -> AsyncGenerator[None]:
+        """Raises DownloadError where the batch is stopped before it is this job's turn."""
+        async with AsyncExitStack() as stack:
+            mine = asyncio.create_task(stack.enter_async_context(self._turns.turn(urgency(job))))
+            stopped = asyncio.create_task(self._desk.stopped.wait())
+            try:
+                await asyncio.wait({mine, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopped.cancel()
+                mine.cancel()
+                await asyncio.wait({mine})
+            if mine.cancelled() or self._desk.stopped.is_set():
+                raise _stopped()
+            yield
 
     async def _within_time(self, work: Coroutine[Any, Any, Collected]) -> Collected:
         """Ends the work when its time is up, or soon after the batch was stopped."""
@@ -93,20 +138,41 @@ class Collector:
             task.cancel()
             await asyncio.wait({task})
         if not in_time:
-            raise DownloadError("the download took too long")
+            raise _stopped() if self._desk.stopped.is_set() else DownloadError("the download took too long")
         return task.result()
 
-    async def _once(self, job: Job, url: str) -> Collected:
+    async def _once(self, job: Job, url: str, seen: set[str], *, last: bool) -> Collected:
+        """`seen`: the hashes of what came in this batch and was useless."""
         key = video_key(job.shot, job.take)
+        bucket = self._desk.bucket
         with ExitStack() as cleanup:
             spool = cast(BinaryIO, cleanup.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES)))
-            opened = await self._desk.files(_Sink.open, self._desk.bucket, key, spool)
+            opened = await self._desk.files(_Sink.open, bucket, key, spool)
             try:
-                await self._stream(url, opened)
-            except BaseException as error:
-                await asyncio.shield(self._desk.files(opened.discard, error))
+                try:
+                    await self._stream(url, opened)
+                except BaseException as error:
+                    await asyncio.shield(self._desk.files(opened.discard, error))
+                    raise
+                return await self._desk.files(_finish, bucket, job, key, opened, self._desk.parts.clock())
+            except UselessError as error:
+                seen.add(error.sha256)
+                if last:
+                    await self._judge(job, error, opened, seen)
                 raise
-            return await self._desk.files(_finish, self._desk.bucket, job, key, opened)
+
+    async def _judge(self, job: Job, error: UselessError, sink: _Sink, seen: set[str]) -> None:
+        """Whether what came is all that will ever come: then it is kept for inspection."""
+        before = _SEEN.search(job.error or "")
+        times = 1
+        if before is not None and before[1] == error.sha256 and seen == {error.sha256}:
+            times += int(before[2])
+        now = self._desk.parts.clock()
+        error.final = is_over(job, now) or (is_enough(times) and not error.is_page)
+        said = f"{error} ({sink.size_bytes:,} bytes, sha256 {error.sha256}, in {times} batch{'es' * (times > 1)})"
+        error.args = (said,)
+        if error.final:
+            error.kept_key = await self._desk.files(_keep, self._desk.bucket, job, sink, said, now)
 
     async def _stream(self, url: str, sink: _Sink) -> None:
         try:
@@ -119,7 +185,7 @@ class Collector:
                 async for chunk in response.aiter_bytes(_CHUNK):
                     await self._desk.files(sink.write, chunk)
                     if sink.size_bytes > _LARGEST_VIDEO_BYTES:
-                        raise DownloadError(f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes")
+                        raise UselessError(f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes", sink.sha256)
                 encoded = "content-encoding" in response.headers
                 if promised and not encoded and promised.isdigit() and int(promised) != sink.size_bytes:
                     raise DownloadError(f"the download was cut: {sink.size_bytes:,} of {int(promised):,} bytes")
@@ -159,7 +225,58 @@ class _Sink:
         self._manager.__exit__(type(error), error, error.__traceback__)
 
 
-def _finish(bucket: Bucket, job: Job, key: str, sink: _Sink) -> Collected:
+def _stopped() -> DownloadError:
+    return DownloadError("stopped while downloading; the next run collects it", stopped=True)
+
+
+def _published(bucket: Bucket, job: Job) -> Collected | None:
+    key = video_key(job.shot, job.take)
+    try:
+        text: dict[str, Any] = json.loads(bucket.read(beside(key, ".json")))
+        row: dict[str, Any] = text["job"]
+        if row["id"] != job.id or text["reused_from"] is not None or bucket.stat(key).size_bytes != row["video_bytes"]:
+            return None
+        digest = hashlib.sha256()
+        with bucket.open(key) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        if digest.hexdigest() != row["video_sha256"]:
+            return None
+        video = StoredVideo(
+            row["video_uri"], key, row["video_sha256"], row["video_bytes"], row["video_duration_s"], row["poster_uri"]
+        )
+        return Collected(
+            video, tuple(CheckResult(each["name"], each["passed"], each["detail"]) for each in text["checks"])
+        )
+    except (ObjectNotFoundError, ValueError, KeyError, TypeError):  # none there, or not one of this program's
+        return None
+
+
+def _keep(bucket: Bucket, job: Job, sink: _Sink, reason: str, now: datetime) -> str | None:
+    """Puts what cannot be used beside where the video would lie, with a manifest that says whose it is. What is too large
+    was cut, so it is not kept itself."""
+    key = beside(video_key(job.shot, job.take), ".unplayable")
+    whole = sink.size_bytes <= _LARGEST_VIDEO_BYTES
+    if whole:
+        sink.spool.seek(0)
+        with bucket.writer(key, "application/octet-stream") as writer:
+            while chunk := sink.spool.read(_CHUNK):
+                writer.write(chunk)
+    text = kept_manifest(
+        job, key=key if whole else None, size_bytes=sink.size_bytes, sha256=sink.sha256, reason=reason, now=now
+    )
+    bucket.write(f"{key}.json", text, "application/json")
+    return key if whole else f"{key}.json"
+
+
+def _is_page(sink: _Sink) -> bool:
+    """Text, or nothing: no file of a video begins like that."""
+    sink.spool.seek(0)
+    beginning = sink.spool.read(_PAGE_BYTES)
+    return all(byte in b"\t\n\r" or 32 <= byte < 127 or byte >= 128 for byte in beginning)
+
+
+def _finish(bucket: Bucket, job: Job, key: str, sink: _Sink, now: datetime) -> Collected:
     """Checks the spooled bytes, then publishes video, poster and manifest. Runs in a thread."""
     from wan_pipeline.media.poster import make_poster
     from wan_pipeline.media.probe import probe_video
@@ -171,7 +288,8 @@ def _finish(bucket: Bucket, job: Job, key: str, sink: _Sink) -> Collected:
         poster = make_poster(sink.spool)
     except UnreadableMediaError as error:
         sink.discard(error)
-        raise DownloadError(f"the result is no video that can be played: {error}", no_video=True) from None
+        said = f"the result is no video that can be played: {shown(str(error))}"
+        raise UselessError(said, sink.sha256, is_page=_is_page(sink)) from None
     except BaseException as error:
         sink.discard(error)
         raise
@@ -188,7 +306,7 @@ def _finish(bucket: Bucket, job: Job, key: str, sink: _Sink) -> Collected:
     )
     checks = video_checks(job, probed)
     text = manifest(
-        job, shot=job.shot, take=job.take, own_digest=job.own_digest, video=video, probed=probed, checks=checks
+        job, shot=job.shot, take=job.take, own_digest=job.own_digest, video=video, probed=probed, checks=checks, now=now
     )
     bucket.write(beside(key, ".json"), text, "application/json")
     return Collected(video, checks)
@@ -214,7 +332,7 @@ def video_checks(job: Job, probed: VideoInfo) -> tuple[CheckResult, ...]:
     )
 
 
-def copy_for_reuse(bucket: Bucket, job: Job, shot: str, take: int, own_digest: str) -> None:
+def copy_for_reuse(bucket: Bucket, job: Job, shot: str, take: int, own_digest: str, now: datetime) -> None:
     """Another shot's stored video, copied under this shot's name, with poster and a manifest that says whose it is.
 
     Raises ObjectNotFoundError where it is gone from the bucket.
@@ -241,5 +359,7 @@ def copy_for_reuse(bucket: Bucket, job: Job, shot: str, take: int, own_digest: s
         poster_uri=bucket.uri(beside(key, ".webp")) if has_poster else None,
     )
     checks = video_checks(job, probed)
-    text = manifest(job, shot=shot, take=take, own_digest=own_digest, video=video, probed=probed, checks=checks)
+    text = manifest(
+        job, shot=shot, take=take, own_digest=own_digest, video=video, probed=probed, checks=checks, now=now
+    )
     bucket.write(beside(key, ".json"), text, "application/json")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-from wan_pipeline.generation.collection import Collector, DownloadError
+from wan_pipeline.generation.collection import Collected, Collector, DownloadError, UselessError
+from wan_pipeline.generation.deadlines import is_over, is_stuck, next_fetch_at, wait_s
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import Verdict, VideoResult
 from wan_pipeline.generation.gate import Place
@@ -25,8 +25,7 @@ from wan_pipeline.spend.errors import NotHolderError
 from wan_pipeline.spend.records import Job, JobState
 
 _NEW_URLS = 3  # how often a job is asked for a new result URL in one batch
-# A page in place of the video ("back soon") is no reason to let go of what is paid: not while upstream's URLs live.
-_NO_VIDEO_FOR = timedelta(hours=24)
+_WAITED_FOR_S = 60.0  # a collection that is due so soon is waited for; else a later batch makes it
 _log = logging.getLogger(__name__)
 
 Tell = Callable[[JobState, str], None]
@@ -71,12 +70,12 @@ class Completer:
             model = self._desk.parts.find_model(job.model)
             lane = await self._lanes.lane(model.provider)
         except ConfigurationError as error:
-            return self._not_now(job, str(error))
+            return await self._put_off(job, str(error))
         except BaseException as error:
             self.leave_open(job, error)
             raise
         lane.gate.occupy()
-        place = Place(lane.gate)
+        place = Place(lane.gate, settled=True)
         tell(job.state, "taken over from a run that is gone")
         try:
             return await self.see_through(model, lane, job, place, tell, taken_over=True)
@@ -93,7 +92,7 @@ class Completer:
             raise
         except Exception as error:  # noqa: BLE001 - a full disk or a bucket that is gone: the job is paid and goes on
             _log.warning("job %s (%s) could not be collected", job.id, job.shot, exc_info=True)
-            return self._not_now(job, f"{self.leave_open(job, error)}; the next run collects it")
+            return await self._put_off(job, self.leave_open(job, error))
         except BaseException as error:
             self.leave_open(job, error)
             raise
@@ -102,41 +101,83 @@ class Completer:
         self, model: Model, lane: Lane, job: Job, place: Place, tell: Tell, *, taken_over: bool
     ) -> Ending:
         ledger, waiter = self._desk.ledger, lane.waiter(model)
+        if taken_over:
+            if job.state is JobState.GENERATED and (there := await self._collector.published(job)) is not None:
+                return await self._stored(job, there)
+            not_yet_s = wait_s(job, self._desk.parts.clock())
+            if not_yet_s > _WAITED_FOR_S:
+                return self._not_now(job, f"{job.error or 'could not be collected'}; {_next(job)}")
+            if not_yet_s and await self._desk.sleep(not_yet_s):
+                return self._not_now(job, "stopped before it was fetched again; the next run collects it")
         for attempt in range(_NEW_URLS):
             outcome = await waiter.wait(job, taken_over=taken_over or attempt > 0)
             if isinstance(outcome, GaveUp):
-                return self._not_now(job, outcome.reason)
+                return await self._gave_up(job, outcome)
             if isinstance(outcome, Failed):
                 return await self._failed(job, outcome)
             place.leave()
             url = without_query(outcome.url)
-            job = await self._desk.record(ledger.mark_generated, job.id, url, outcome.reported)
+            job = await self._desk.record(ledger.mark_generated, job.id, url, outcome.reported, outcome.expires_at)
             tell(job.state, "")
             try:
                 collected = await self._collector.collect(job, outcome.url)
             except DownloadError as error:
                 if error.expired and attempt + 1 < _NEW_URLS:
                     continue
-                if error.no_video and _since_generated(job) > _NO_VIDEO_FOR:
-                    job = await self._desk.record(ledger.mark_lost, job.id, str(error))
-                    return Ending(Verdict.FAILED, f"lost: {error}", job)
-                return self._not_now(job, f"{error}; the next run collects it")
-            job = await self._desk.record(ledger.mark_stored, job.id, collected.video)
-            return Ending(Verdict.MADE, "", job, made(job, collected.checks))
+                return await self._not_fetched(job, error)
+            return await self._stored(job, collected)
         raise AssertionError("unreachable: the last attempt returns")
 
+    async def _stored(self, job: Job, collected: Collected) -> Ending:
+        job = await self._desk.record(self._desk.ledger.mark_stored, job.id, collected.video)
+        return Ending(Verdict.MADE, "", job, made(job, collected.checks))
+
     async def _failed(self, job: Job, outcome: Failed) -> Ending:
-        reason = outcome.reason
         if job.state is JobState.GENERATED:  # it was made and is there no more: no failure, and not for nothing
-            job = await self._desk.record(self._desk.ledger.mark_lost, job.id, outcome.reason)
-            return Ending(Verdict.FAILED, f"lost: {reason}", job)
+            return await self._lost(job, outcome.reason)
         job = await self._desk.record(self._desk.ledger.mark_failed, job.id, outcome.reason, outcome.reported)
-        return Ending(Verdict.FAILED, reason, job)
+        return Ending(Verdict.FAILED, outcome.reason, job)
+
+    async def _gave_up(self, job: Job, outcome: GaveUp) -> Ending:
+        now = self._desk.parts.clock()
+        if outcome.stopped:
+            return self._not_now(job, outcome.reason)
+        if is_over(job, now) if outcome.unknown else is_stuck(job, now):
+            return await self._lost(job, outcome.reason)
+        return await self._put_off(job, outcome.reason)
+
+    async def _not_fetched(self, job: Job, error: DownloadError) -> Ending:
+        if error.stopped:
+            return self._not_now(job, str(error))
+        if isinstance(error, UselessError):
+            if error.final:
+                return await self._lost(job, str(error), error.kept_key)
+        elif is_over(job, self._desk.parts.clock()):
+            return await self._lost(job, str(error))
+        return await self._put_off(job, str(error))
+
+    async def _lost(self, job: Job, reason: str, kept_key: str | None = None) -> Ending:
+        job = await self._desk.record(self._desk.ledger.mark_lost, job.id, reason, kept_key)
+        kept = f"; what came is kept as {kept_key}" if kept_key else ""
+        return Ending(Verdict.FAILED, f"lost: {reason}; {job.billed} USD are wasted{kept}", job)
+
+    async def _put_off(self, job: Job, reason: str) -> Ending:
+        """A later batch tries again, and not at once: the ledger says when."""
+        try:
+            again = next_fetch_at(job, self._desk.parts.clock())
+            job = await self._desk.record(self._desk.ledger.mark_fetch_failed, job.id, reason, again)
+        except NotHolderError:
+            raise
+        except Exception:  # noqa: BLE001 - then it is tried again at once, which is no harm
+            _log.warning("job %s: the ledger could not be told when to fetch it again", job.id, exc_info=True)
+            return self._not_now(job, f"{reason}; the next run collects it")
+        return self._not_now(job, f"{reason}; {_next(job)}")
 
     def _not_now(self, job: Job, reason: str) -> Ending:
         self.leave_open(job, reason)
         return Ending(Verdict.IN_FLIGHT, reason, job)
 
 
-def _since_generated(job: Job) -> timedelta:
-    return datetime.now(UTC) - (job.generated_at or job.claimed_at)
+def _next(job: Job) -> str:
+    when = f" from {job.next_fetch_at:%Y-%m-%d %H:%M:%S} UTC" if job.next_fetch_at else ""
+    return f"the next run{when} collects it"

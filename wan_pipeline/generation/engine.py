@@ -15,8 +15,9 @@ from wan_pipeline.generation.collection import Collector
 from wan_pipeline.generation.completion import Completer
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import Event, Finished, Stage, Verdict
+from wan_pipeline.generation.finding import Finder
 from wan_pipeline.generation.inspection import Inspector
-from wan_pipeline.generation.lanes import STOPPED, Lanes
+from wan_pipeline.generation.lanes import Lanes
 from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.generation.path import BatchTools, Path
 from wan_pipeline.generation.results import Shelf
@@ -57,21 +58,24 @@ class Engine:
             async with AsyncExitStack() as stack:
                 downloader = await stack.enter_async_context(Downloader(self._parts.download_transport))
                 self._lanes = lanes = Lanes(desk, stack)
+                buying = stage is Stage.GENERATE
                 tools = BatchTools(
                     desk=desk,
                     lanes=lanes,
                     inspector=Inspector(desk.bucket, desk.input_threads, self._parts.find_model),
                     completer=Completer(desk, lanes, Collector(desk, downloader)),
+                    finder=Finder(desk, lanes),
                     shelf=Shelf(desk),
                     stage=stage,
                     options=options,
                     emit=emit,
                     run_id=run_id,
-                    in_flight=await self._in_flight(desk, shots) if stage is Stage.GENERATE else {},
+                    earlier=await self._earlier(desk, shots) if buying else {},
+                    put_off=await self._put_off(desk) if buying else {},
                 )
                 if self._stop_asked:
                     self._stop_now()
-                heartbeat = asyncio.create_task(self._heartbeat(desk)) if stage is Stage.GENERATE else None
+                heartbeat = asyncio.create_task(self._heartbeat(desk)) if buying else None
                 try:
                     return list(await asyncio.gather(*(self._one(shot, tools) for shot in shots)))
                 finally:
@@ -96,15 +100,22 @@ class Engine:
         if self._desk is not None:
             self._desk.stopped.set()
         if self._lanes is not None:
-            self._lanes.close_gates(STOPPED)
+            self._lanes.stop()
 
-    async def _in_flight(self, desk: Desk, shots: Sequence[Shot]) -> dict[str, list[Job]]:
+    async def _earlier(self, desk: Desk, shots: Sequence[Shot]) -> dict[str, list[Job]]:
+        keys = {shot.key for shot in shots}
+        simulated = desk.parts.simulated
+        found = await desk.record(desk.ledger.open_jobs, sorted(keys), simulated=simulated)
+        found += await desk.record(desk.ledger.ambiguous, simulated=simulated)
         jobs: dict[str, list[Job]] = {}
-        for job in await desk.record(
-            desk.ledger.open_jobs, [shot.key for shot in shots], simulated=desk.parts.simulated
-        ):
-            jobs.setdefault(job.shot, []).append(job)
+        for job in found:
+            if job.shot in keys:
+                jobs.setdefault(job.shot, []).append(job)
         return jobs
+
+    async def _put_off(self, desk: Desk) -> dict[str, int]:
+        put_off = await desk.record(desk.ledger.deferrals.load, simulated=desk.parts.simulated)
+        return {item.shot: item.times for item in put_off}
 
     async def _one(self, shot: Shot, tools: BatchTools) -> Finished:
         try:

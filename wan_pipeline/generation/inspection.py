@@ -26,17 +26,24 @@ _NO_LIMIT_BYTES = 200_000_000  # where a document sets no size: the house reads 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found. `digest` names settings and bytes together: the shot's own part of its request."""
+    """What was found. `digest` names settings and bytes together: the shot's own part of its request. `unread`: what stands
+    in `problems` is no mistake in the files, the bucket did not answer."""
 
     inputs: tuple[MediaInput, ...]
     problems: tuple[Problem, ...]
     digest: str
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     sha256: str
     info: MediaInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    problem: Problem
 
 
 class Inspector:
@@ -46,7 +53,7 @@ class Inspector:
         self._bucket = bucket
         self._executor = executor
         self._find_model = find_model
-        self._seen: dict[tuple[str, bool, MediaLimits], asyncio.Future[_Found | Problem]] = {}
+        self._seen: dict[tuple[str, bool, MediaLimits], asyncio.Future[_Found | Problem | _Unread]] = {}
 
     async def inspect(self, shot: Shot) -> Inspection:
         """Reads every input of a ready shot. Never raises for what is wrong with a file: that is in `problems`."""
@@ -57,24 +64,29 @@ class Inspector:
         found = await asyncio.gather(*(self._input(shot.inputs[slot], slot, model.inputs[slot.role]) for slot in slots))
         inputs: list[MediaInput] = []
         problems: list[Problem] = []
+        unread: list[Problem] = []
         for slot, item in zip(slots, found, strict=True):
             key = shot.inputs[slot]
+            if isinstance(item, _Unread):
+                unread.append(replace(item.problem, field=str(slot)))
+                continue
             if isinstance(item, Problem):
                 problems.append(replace(item, file=item.file or key, field=item.field or str(slot)))
                 continue
             inputs.append(MediaInput(slot, key, item.sha256, item.info))
             limits = model.inputs[slot.role].limits
             problems += [replace(each, file=key, field=str(slot)) for each in check_limits(item.info, limits)]
-        return Inspection(tuple(inputs), tuple(problems), _own_digest(shot, inputs))
+        unread_only = bool(unread) and not problems
+        return Inspection(tuple(inputs), (*problems, *unread), _own_digest(shot, inputs), unread_only)
 
-    async def _input(self, key: str, slot: Slot, rule: InputRule) -> _Found | Problem:
+    async def _input(self, key: str, slot: Slot, rule: InputRule) -> _Found | Problem | _Unread:
         case = (key, slot.role is Role.AUDIO, rule.limits)
         if case not in self._seen:
             loop = asyncio.get_running_loop()
             self._seen[case] = loop.run_in_executor(self._executor, self._read, key, slot, rule)
         return await asyncio.shield(self._seen[case])
 
-    def _read(self, key: str, slot: Slot, rule: InputRule) -> _Found | Problem:
+    def _read(self, key: str, slot: Slot, rule: InputRule) -> _Found | Problem | _Unread:
         from wan_pipeline.media.probe import probe_audio, probe_image, probe_video
 
         try:
@@ -104,7 +116,8 @@ class Inspector:
         except UnreadableMediaError as error:
             return Problem(key, "", "", str(error), "Replace the file by a readable one.")
         except BucketError as error:
-            return Problem(key, "", "", f"the file could not be read: {error}", "Run it again once the bucket answers.")
+            remedy = "Run it again once the bucket answers."
+            return _Unread(Problem(key, "", "", f"the file could not be read: {error}", remedy))
 
 
 def _own_digest(shot: Shot, inputs: list[MediaInput]) -> str:

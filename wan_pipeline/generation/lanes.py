@@ -11,26 +11,30 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from wan_pipeline.generation.desk import Desk
-from wan_pipeline.generation.gate import Gate
+from wan_pipeline.generation.gate import Closed, Gate
 from wan_pipeline.generation.pace import Pace
 from wan_pipeline.generation.submission import Submitter
 from wan_pipeline.generation.waiting import Waiter
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.base import Model, ProviderClient
-from wan_pipeline.spend.records import Job, JobState
+from wan_pipeline.spend.records import Job, JobState, SubmitLimits
 
 _TIMES_LOOKED_UP = 200
+_LOOKS_AT_ONCE = 3
 STOPPED = "the batch was stopped"
 
 
 @dataclass
 class Lane:
-    """One provider's."""
+    """One provider's. `limits` are those of all processes together, which the ledger counts. `looks` holds back those who
+    look for lost submissions: the question is not to bring on the refusals that answer a rush."""
 
     desk: Desk
     client: ProviderClient
     gate: Gate
     submitter: Submitter
+    limits: SubmitLimits
+    looks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKS_AT_ONCE))
     _paces: dict[str, Pace] = field(default_factory=dict[str, Pace])
 
     def waiter(self, model: Model) -> Waiter:
@@ -66,19 +70,20 @@ class Lanes:
                 except ConfigurationError as error:
                     self._errors[provider] = error
                     raise
-                if self._desk.stopped.is_set():  # while it was being made, when `close_gates` could not see it
-                    lane.gate.close(STOPPED)
+                if self._desk.stopped.is_set():  # while it was being made, when `stop` could not see it
+                    lane.gate.close(STOPPED, Closed.STOPPED)
             return self._lanes[provider]
 
     async def _make(self, provider: str) -> Lane:
         client = await self._stack.enter_async_context(self._desk.parts.connect(provider))
         gate = Gate(client.limits)
-        lane = Lane(self._desk, client, gate, Submitter(self._desk, client, gate))
+        limits = SubmitLimits(client.limits.max_in_flight, client.limits.submits_per_minute)
+        lane = Lane(self._desk, client, gate, Submitter(self._desk, client, gate, limits), limits)
         jobs = await self._desk.record(self._desk.ledger.jobs, state=JobState.STORED, limit=_TIMES_LOOKED_UP)
         lane.remember(job for job in reversed(jobs) if job.provider == provider)
         return lane
 
-    def close_gates(self, reason: str) -> None:
+    def stop(self) -> None:
         """Nothing more is submitted in this batch."""
         for lane in self._lanes.values():
-            lane.gate.close(reason)
+            lane.gate.close(STOPPED, Closed.STOPPED)

@@ -9,16 +9,27 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
+from wan_pipeline.generation import deferring
 from wan_pipeline.generation.completion import Completer, Ending
 from wan_pipeline.generation.desk import Desk
-from wan_pipeline.generation.events import Event, Finished, Inspected, Progress, Quoted, Stage, Verdict, VideoResult
-from wan_pipeline.generation.gate import GateClosedError, Place
+from wan_pipeline.generation.events import (
+    Deferred,
+    Event,
+    Finished,
+    Inspected,
+    Progress,
+    Quoted,
+    Stage,
+    Verdict,
+    VideoResult,
+)
+from wan_pipeline.generation.finding import Finder
+from wan_pipeline.generation.gate import Closed, GateClosedError, Place
 from wan_pipeline.generation.inspection import Inspection, Inspector
-from wan_pipeline.generation.lanes import STOPPED, Lane, Lanes
+from wan_pipeline.generation.lanes import Lane, Lanes
 from wan_pipeline.generation.results import Shelf
-from wan_pipeline.generation.submission import UnwrittenError, delivery_problems, request_body
+from wan_pipeline.generation.submission import Answer, Submission, UnwrittenError, delivery_problems, request_body
 from wan_pipeline.generation.waiting import PATIENCE_S
 from wan_pipeline.money import ZERO, Money
 from wan_pipeline.problems import ConfigurationError, Problem
@@ -36,8 +47,10 @@ from wan_pipeline.spend.records import (
     NotBought,
     Outdated,
     OverBudget,
+    ProviderBusy,
     Reused,
     Standing,
+    SubmitLimits,
 )
 
 # Between looks at a job that somebody else holds. Each is a claim: a thousand shots that look once a second would keep
@@ -45,6 +58,8 @@ from wan_pipeline.spend.records import (
 _OTHERS_WAIT_S, _OTHERS_WAIT_SHARE, _OTHERS_WAIT_AT_MOST_S = 1.0, 0.2, 15.0
 _OUTDATED = "a _defaults.yaml has changed since this video was made; run --outdated makes it anew"
 _NOT_THERE = "was bought and stored, but is gone from the bucket: restore it, or ask for a new take"
+_STOPPED = "the batch was stopped before it was bought; the next run makes it"
+_LOST_AGAIN = "its submission was lost twice and was never taken"
 _log = logging.getLogger(__name__)
 
 
@@ -56,12 +71,14 @@ class BatchTools:
     lanes: Lanes
     inspector: Inspector
     completer: Completer
+    finder: Finder
     shelf: Shelf
     stage: Stage
     options: ClaimOptions
     emit: Callable[[Event], None]
     run_id: str | None
-    in_flight: Mapping[str, Sequence[Job]]  # by shot, as the batch began
+    earlier: Mapping[str, Sequence[Job]]  # by shot: in flight or ambiguous as the batch began
+    put_off: deferring.Times
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +102,16 @@ class Path:
         self._options = tools.options
         self._quote: Quote | None = None
         self._others_since_s: float | None = None
+        self._absent = 0  # jobs of this shot that this batch has found to be nowhere
 
     async def go(self) -> Finished:
         """Goes as far as the batch's stage; gives how it ended. Raises only what nobody foresaw."""
-        finished = await self._go()
-        for job in self._tools.in_flight.get(self._shot.key, ()):
+        try:
+            finished = await self._go()
+        except deferring.PASSING as error:
+            _log.warning("shot %s is put off", self._shot.key, exc_info=True)
+            finished = self._put_off(deferring.told(error))
+        for job in self._tools.earlier.get(self._shot.key, ()):
             if job.id != finished.job_id and not self._desk.stopped.is_set():
                 await self._collect_earlier(job)
         return finished
@@ -98,6 +120,8 @@ class Path:
         tools, shot = self._tools, self._shot
         inspection = await tools.inspector.inspect(shot)
         tools.emit(Inspected(shot, inspection.inputs, inspection.problems, inspection.digest))
+        if inspection.unread and tools.stage is Stage.GENERATE:
+            return self._put_off("; ".join(map(str, inspection.problems)))
         if inspection.problems or shot.order is None or shot.model_id is None:
             return self._not_ready(inspection.problems)
         if tools.stage is Stage.INSPECT:
@@ -149,11 +173,16 @@ class Path:
         if not isinstance(outcome, NotBought):
             return await self._without_buying(request, outcome)
         if self._options.collect_only:
+            if self._absent:
+                return self._finished(Verdict.STOPPED, "it was never taken; the next run that may buy makes it")
             return self._finished(Verdict.FAILED, f"not bought: {outcome.reason}")
         return await self._buy(request)
 
-    async def _claim(self, request: _Request, options: ClaimOptions) -> ClaimOutcome:
-        return await self._desk.record(self._desk.ledger.claim, request.frozen, self._desk.parts.budgets, options)
+    async def _claim(
+        self, request: _Request, options: ClaimOptions, limits: SubmitLimits | None = None
+    ) -> ClaimOutcome:
+        budgets = self._desk.parts.budgets
+        return await self._desk.record(self._desk.ledger.claim, request.frozen, budgets, options, limits)
 
     async def _without_buying(self, request: _Request, outcome: ClaimOutcome) -> Finished | None:
         """Ends the shot by what the ledger says of it; None: look again (another process works on it)."""
@@ -166,20 +195,16 @@ class Path:
             case Outdated():
                 video = await self._tools.shelf.as_it_stands(outcome.job, outcome.take)
                 return self._finished(Verdict.OUTDATED, _OUTDATED, job=outcome.job, video=video)
+            case Standing(job=job) if job.state is JobState.AMBIGUOUS:
+                return await self._seek(job)
             case Standing(job=job):
-                verdict = Verdict.AMBIGUOUS if job.state is JobState.AMBIGUOUS else Verdict.FAILED
-                return self._finished(
-                    verdict, f"{job.state}: {job.error or 'no reason given'}. {outcome.remedy}", job=job
-                )
+                reason = f"{job.state}: {job.error or 'no reason given'}. {outcome.remedy}"
+                return self._finished(Verdict.FAILED, reason, job=job)
             case OverBudget():
-                until = (
-                    f"; there is room again from {outcome.until:%Y-%m-%d %H:%M} UTC" if outcome.until else "; raise it"
-                )
-                return self._finished(
-                    Verdict.DEFERRED,
-                    f"{outcome.limit} is {outcome.allowed} USD, {outcome.used} are held or spent, "
-                    f"{outcome.needed} are needed{until}",
-                )
+                reason, deferred = deferring.over_budget(outcome, request.model.provider)
+                return self._finished(Verdict.DEFERRED, reason, deferred=deferred)
+            case ProviderBusy(reason=reason):
+                raise RuntimeError(f"{self._shot.key}: a claim that was to collect only asked for limits: {reason}")
             case Joined(job=job, mine=True):
                 return await self._ended(request, await self._tools.completer.take_over(job, self._tell))
             case Joined(job=job):
@@ -208,54 +233,113 @@ class Path:
 
     async def _buy(self, request: _Request) -> Finished | None:
         shot = self._shot
-        if shot.not_before is not None and datetime.now(UTC) < shot.not_before:
+        if shot.not_before is not None and self._desk.parts.clock() < shot.not_before:
             return self._finished(Verdict.NOT_DUE, f"not before {shot.not_before.isoformat()}")
         unreachable = await self._desk.files(
             delivery_problems, self._desk.bucket, request.model, request.inspection.inputs
         )
         if unreachable:
             return self._not_ready(tuple(unreachable))
+        if self._absent > 1:
+            return self._put_off(_LOST_AGAIN)
         try:
             lane = await self._tools.lanes.lane(request.model.provider)
             await lane.gate.enter()
-        except (ConfigurationError, GateClosedError) as error:
+        except ConfigurationError as error:
             return self._finished(Verdict.FAILED, f"not bought: {error}")
+        except GateClosedError as error:
+            return self._closed(error.kind, error.reason)
         place = Place(lane.gate)
         try:
+            return await self._buy_at(request, lane, place)
+        except GateClosedError as error:
+            return self._closed(error.kind, error.reason)
+        finally:
+            place.leave(unused=True)
+
+    async def _buy_at(self, request: _Request, lane: Lane, place: Place) -> Finished | None:
+        """From a place in the gate. Raises GateClosedError where it closes before anything was bought."""
+        while True:
             # The URLs are made fresh, and before the claim: what fails here has cost nothing and holds nothing.
             body = await self._desk.files(
                 request_body, self._desk.bucket, request.model, request.order, request.inspection.inputs
             )
-            if lane.gate.closed is not None:
-                place.leave(unused=True)
-                return self._finished(Verdict.FAILED, f"not bought: {lane.gate.closed}")
-            outcome = await self._claim(request, self._options)
-            if not isinstance(outcome, Bought):
-                place.leave(unused=True)
-                return await self._without_buying(request, outcome)
-            return await self._carry_out(request, outcome, lane, place, body)
-        finally:
-            place.leave()
+            lane.gate.raise_if_closed()
+            outcome = await self._claim(request, self._options, lane.limits)
+            match outcome:
+                case ProviderBusy():
+                    place.busy(outcome.wait_s)
+                    await place.again(first=True)
+                case Bought():
+                    place.through()
+                    return await self._carry_out(request, outcome, lane, place, body)
+                case _:
+                    place.leave(unused=True)
+                    return await self._without_buying(request, outcome)
+
+    def _closed(self, kind: Closed, reason: str) -> Finished:
+        """The gate was closed before this shot was bought."""
+        match kind:
+            case Closed.STOPPED:
+                return self._finished(Verdict.STOPPED, _STOPPED)
+            case Closed.UNREACHED:
+                return self._put_off(f"not bought: {reason}")
+            case Closed.DENIED:
+                return self._finished(Verdict.FAILED, f"not bought: {reason}")
 
     async def _carry_out(
         self, request: _Request, bought: Bought, lane: Lane, place: Place, body: JsonObject
-    ) -> Finished:
+    ) -> Finished | None:
         completer = self._tools.completer
         try:
-            job = await lane.submitter.submit(bought, request.model, body)
+            sent = await lane.submitter.submit(bought, request.model, body, place)
         except UnwrittenError as error:
             reason = completer.leave_open(bought.job, str(error))
             return self._finished(Verdict.AMBIGUOUS, reason, job=bought.job, billed=None)
         except BaseException as error:
             completer.leave_open(bought.job, error)
             raise
-        if job.state is not JobState.SUBMITTED:
-            unknown = job.state is JobState.AMBIGUOUS
-            verdict = Verdict.AMBIGUOUS if unknown else Verdict.FAILED
-            return self._finished(verdict, f"{job.state}: {job.error}", job=job, billed=None if unknown else ZERO)
-        self._tell(job.state, job.provider_job_id or "")
-        ending = await completer.see_through(request.model, lane, job, place, self._tell)
+        if sent.answer is not Answer.ACCEPTED:
+            place.leave()
+            return await self._not_accepted(request, sent)
+        self._tell(sent.job.state, sent.job.provider_job_id or "")
+        ending = await completer.see_through(request.model, lane, sent.job, place, self._tell)
         return await self._ended(request, ending)
+
+    async def _not_accepted(self, request: _Request, sent: Submission) -> Finished | None:
+        job = sent.job
+        match sent.answer:
+            case Answer.AMBIGUOUS:
+                return await self._seek(job, sent_now=True)
+            case Answer.UNREACHED:
+                return self._put_off(f"{job.state}: {job.error}", job=job)
+            case Answer.OVER_BUDGET if sent.over is not None:
+                reason, deferred = deferring.over_budget(sent.over, request.model.provider)
+                return self._finished(Verdict.DEFERRED, reason, job=job, deferred=deferred)
+            case Answer.STOPPED:
+                return self._finished(Verdict.STOPPED, _STOPPED, job=job)
+            case _:
+                return self._finished(Verdict.FAILED, f"{job.state}: {job.error}", job=job)
+
+    # --- a job of which nobody knows ---
+
+    async def _seek(self, job: Job, *, sent_now: bool = False) -> Finished | None:
+        """Looks for it. None: the shot's claim gives another answer now."""
+        finder = self._tools.finder
+        search = await (finder.soon(job) if sent_now else finder.look(job))
+        job = search.job
+        if job.state is JobState.AMBIGUOUS:
+            return self._finished(Verdict.AMBIGUOUS, search.reason, job=job, billed=None if sent_now else ZERO)
+        if search.mine:
+            return await self._found(job)
+        self._absent += job.state is JobState.RELEASED
+        return None
+
+    async def _found(self, job: Job) -> Finished | None:
+        """It goes on as if its answer had arrived."""
+        self._tell(job.state, f"found as {job.provider_job_id}")
+        ending = await self._tools.completer.take_over(job, self._tell)
+        return self._of_ending(ending)
 
     # --- a job that the provider works on ---
 
@@ -270,24 +354,44 @@ class Path:
             if isinstance(outcome, Reused):
                 copied = await self._tools.shelf.take_down(self._shot, outcome, request.frozen)
                 video = replace(copied, billed=video.billed, basis=video.basis) if copied else video
+        return self._of_ending(replace(ending, video=video))
+
+    def _of_ending(self, ending: Ending) -> Finished:
+        video = ending.video
         billed = video.billed if video is not None else ending.job.billed
         return self._finished(ending.verdict, ending.reason, job=ending.job, video=video, billed=billed)
 
     async def _collect_earlier(self, job: Job) -> None:
-        """A job that was in flight as the batch began, for a request that its shot does not make any more (its files
-        have changed since): it is paid for, so it is collected as the take that it was."""
+        """A job that was in flight or ambiguous as the batch began, for a request that its shot does not make any more (its
+        files have changed since): it is paid for, or may be, so it is looked for and collected as the take that it was."""
         try:
-            outcome = await self._desk.record(self._desk.ledger.take_over, job.id)
-            if isinstance(outcome, Joined) and outcome.mine:
-                ended = await self._tools.completer.take_over(outcome.job, self._tell)
-                self._tell(outcome.job.state, f"take {job.take}, asked for before: {ended.verdict}")
+            if job.state is not JobState.AMBIGUOUS:
+                outcome = await self._desk.record(self._desk.ledger.take_over, job.id)
+                if isinstance(outcome, Joined) and outcome.mine:
+                    ended = await self._tools.completer.take_over(outcome.job, self._tell)
+                    self._tell(outcome.job.state, f"take {job.take}, asked for before: {ended.verdict}")
+                job = outcome.job
+            if job.state is JobState.AMBIGUOUS:
+                search = await self._tools.finder.look(job)
+                if search.mine:
+                    ended = await self._tools.completer.take_over(search.job, self._tell)
+                    self._tell(search.job.state, f"take {job.take}, asked for before and found: {ended.verdict}")
         except Exception:  # noqa: BLE001 - how the shot itself has ended stays true
-            _log.warning("job %s, an earlier take of %s, stays in flight", job.id, self._shot.key, exc_info=True)
+            _log.warning("job %s, an earlier take of %s, stays as it is", job.id, self._shot.key, exc_info=True)
 
     # --- endings ---
 
     def _not_ready(self, problems: tuple[Problem, ...]) -> Finished:
         return self._finished(Verdict.NOT_READY, "; ".join(map(str, problems)) or "not ready")
+
+    def _put_off(self, reason: str, *, job: Job | None = None) -> Finished:
+        """Made later, by itself: something that passes is in the way."""
+        shot, quote = self._shot, self._quote
+        provider = (shot.model_id or "").partition("/")[0]
+        times = self._tools.put_off.get(shot.key, 0)
+        now = self._desk.parts.clock()
+        reason, deferred = deferring.unreached(reason, quote.high if quote else ZERO, provider, now, times)
+        return self._finished(Verdict.DEFERRED, reason, job=job, deferred=deferred)
 
     def _finished(
         self,
@@ -297,7 +401,7 @@ class Path:
         job: Job | None = None,
         video: VideoResult | None = None,
         billed: Money | None = ZERO,
+        deferred: Deferred | None = None,
     ) -> Finished:
-        if verdict is Verdict.FAILED and STOPPED in reason:
-            verdict, reason = Verdict.STOPPED, "the batch was stopped before it was bought; the next run makes it"
-        return Finished(self._shot, verdict, reason, video, job.id if job else None, self._quote, billed)
+        job_id = job.id if job else None
+        return Finished(self._shot, verdict, reason, video, job_id, self._quote, billed, deferred)

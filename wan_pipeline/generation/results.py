@@ -64,7 +64,9 @@ class Shelf:
         job, take = reused.job, reused.take
         if take.reused and not await self._desk.files(self._desk.bucket.exists, video_key(shot.key, take.take)):
             try:
-                await self._desk.files(copy_for_reuse, self._desk.bucket, job, shot.key, take.take, request.own_digest)
+                now = self._desk.parts.clock()
+                copy = (job, shot.key, take.take, request.own_digest, now)
+                await self._desk.files(copy_for_reuse, self._desk.bucket, *copy)
             except ObjectNotFoundError:
                 return None
         return await self.as_it_stands(job, take)

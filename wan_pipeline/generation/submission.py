@@ -11,11 +11,14 @@ import asyncio
 import base64
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import ParamSpec
 
 from wan_pipeline.bucket import Bucket
+from wan_pipeline.generation.deferring import told
 from wan_pipeline.generation.desk import Desk
-from wan_pipeline.generation.gate import Gate, GateClosedError
+from wan_pipeline.generation.gate import Closed, Gate, GateClosedError, Place
 from wan_pipeline.problems import Problem
 from wan_pipeline.providers.base import (
     Accepted,
@@ -34,13 +37,14 @@ from wan_pipeline.providers.base import (
 )
 from wan_pipeline.providers.words import shown
 from wan_pipeline.spend.errors import LedgerError
-from wan_pipeline.spend.records import Bought, Job
+from wan_pipeline.spend.records import Bought, Job, OverBudget, ProviderBusy, SubmitLimits
 
 FETCH_URL_LASTS_S = 24 * 3600  # a provider may fetch an input late, out of its own queue
 _NOT_SENT_WAITS_S = (1.0, 3.0, 9.0, 20.0)
 _REFUSED_WAIT_S = 5.0  # where a 429 does not say how long
 _REFUSED_WAIT_AT_MOST_S = 300.0
 _REFUSED_FOR_S = 3600.0  # a provider that has taken nothing for so long takes nothing: a quota, not a rush
+_UNREACHED_FOR_S = 120.0  # nobody there for so long: the others of the batch need not find out one by one
 _WRITE_AGAIN_S = 2.0
 _WRITE_FOR_S = 600.0  # how long the ledger may be out of reach before an answer is told to a person instead
 _log = logging.getLogger(__name__)
@@ -49,6 +53,33 @@ P = ParamSpec("P")
 
 class UnwrittenError(RuntimeError):
     """The provider has answered, and the ledger could not be told: the message says what it would have been told."""
+
+
+class Answer(StrEnum):
+    """What a submission has come to."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"  # the request itself is not taken, or the account (no key, no credit): a person's matter
+    AMBIGUOUS = "ambiguous"
+    UNREACHED = "unreached"  # never sent, or refused for long: it holds nothing, and may be tried again later
+    STOPPED = "stopped"  # the batch was stopped before it was sent (again)
+    OVER_BUDGET = "over budget"  # there was room when it was claimed, and there is none on the day of its next attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The job in its new state: submitted, rejected or ambiguous. `over` goes with OVER_BUDGET."""
+
+    job: Job
+    answer: Answer
+    over: OverBudget | None = None
+
+
+_CLOSED = {
+    Closed.STOPPED: Answer.STOPPED,
+    Closed.DENIED: Answer.REJECTED,
+    Closed.UNREACHED: Answer.UNREACHED,
+}
 
 
 def delivery_problems(bucket: Bucket, model: Model, inputs: Sequence[MediaInput]) -> list[Problem]:
@@ -88,63 +119,88 @@ def request_body(bucket: Bucket, model: Model, order: Order, inputs: Sequence[Me
 class Submitter:
     """Carries out claims of one provider."""
 
-    def __init__(self, desk: Desk, client: ProviderClient, gate: Gate) -> None:
+    def __init__(self, desk: Desk, client: ProviderClient, gate: Gate, limits: SubmitLimits) -> None:
         self._desk = desk
         self._client = client
         self._gate = gate
+        self._limits = limits
 
-    async def submit(self, bought: Bought, model: Model, body: JsonObject) -> Job:
-        """Sends until there is an answer that ends the matter; gives the job in its new state: submitted, rejected or
-        ambiguous. The caller holds a place in the gate and keeps it.
+    async def submit(self, bought: Bought, model: Model, body: JsonObject, place: Place) -> Submission:
+        """Sends until there is an answer that ends the matter. The caller holds the place in the gate and leaves it
+        afterwards, whoever has left it meanwhile.
 
         Stopped before a byte was sent, the job is `rejected` and may be reopened by anyone.
         """
-        job_id, attempt_id = bought.job.id, bought.attempt_id
+        ledger, job_id, attempt_id = self._desk.ledger, bought.job.id, bought.attempt_id
+        name = self._client.name
         unsent = 0
         while True:
             if self._gate.closed is not None:
-                return await self._never_sent(job_id, attempt_id, self._gate.closed)
+                return await self._given_up(job_id, attempt_id)
             outcome = await self._post(model, body, job_id, attempt_id)
             match outcome:
-                case Accepted():
+                case Accepted(provider_job_id=its_id, reported=reported, note=note):
                     self._gate.accepted()
-                    return await self._write_down(
-                        f"{self._client.name} took job {job_id} as {outcome.provider_job_id}",
-                        self._desk.ledger.mark_accepted,
-                        job_id,
-                        attempt_id,
-                        outcome.provider_job_id,
-                        outcome.reported,
-                        outcome.note,
-                    )
-                case Ambiguous():
-                    return await self._desk.record(self._desk.ledger.mark_ambiguous, job_id, attempt_id, outcome.reason)
-                case Rejected():
-                    said = f"{self._client.name} rejected job {job_id}"
-                    return await self._write_down(
-                        said, self._desk.ledger.mark_rejected, job_id, attempt_id, outcome.reason
-                    )
-                case Denied():
-                    self._gate.close(f"{self._client.name} takes nothing more: {outcome.reason}")
-                    return await self._desk.record(
-                        self._desk.ledger.mark_rejected, job_id, attempt_id, outcome.reason, retryable=True
-                    )
-                case NotSent():
+                    said = f"{name} took job {job_id} as {its_id}"
+                    job = await self._write_down(said, ledger.mark_accepted, job_id, attempt_id, its_id, reported, note)
+                    return Submission(job, Answer.ACCEPTED)
+                case Ambiguous(reason=reason):
+                    said = f"nobody knows whether {name} took job {job_id} ({reason})"
+                    job = await self._write_down(said, ledger.mark_ambiguous, job_id, attempt_id, reason)
+                    return Submission(job, Answer.AMBIGUOUS)
+                case Rejected(reason=reason):
+                    said = f"{name} rejected job {job_id}"
+                    job = await self._write_down(said, ledger.mark_rejected, job_id, attempt_id, reason)
+                    return Submission(job, Answer.REJECTED)
+                case Denied(reason=reason):
+                    self._gate.close(f"{name} takes nothing more: {reason}", Closed.DENIED)
+                    said = f"{name} did not take job {job_id}"
+                    job = await self._write_down(said, ledger.mark_rejected, job_id, attempt_id, reason, retryable=True)
+                    return Submission(job, Answer.REJECTED)
+                case NotSent(reason=reason):
+                    if self._gate.unreached() > _UNREACHED_FOR_S:
+                        self._gate.close(f"{name} could not be reached for long: {reason}", Closed.UNREACHED)
                     if unsent == len(_NOT_SENT_WAITS_S):
-                        return await self._never_sent(job_id, attempt_id, outcome.reason)
-                    await self._desk.record(self._desk.ledger.mark_not_sent, job_id, attempt_id, outcome.reason)
+                        job = await self._never_sent(job_id, attempt_id, reason)
+                        return Submission(job, Answer.UNREACHED)
+                    await self._desk.record(ledger.mark_not_sent, job_id, attempt_id, reason)
                     await self._desk.sleep(_NOT_SENT_WAITS_S[unsent])
                     unsent += 1
-                case Refused():
+                case Refused(reason=reason):
                     wait_s = min(_REFUSED_WAIT_AT_MOST_S, outcome.retry_after_s or _REFUSED_WAIT_S)
                     if self._gate.refused(wait_s) > _REFUSED_FOR_S:
-                        self._gate.close(f"{self._client.name} has taken nothing for long: {outcome.reason}")
-                    await self._desk.record(self._desk.ledger.mark_refused, job_id, attempt_id, outcome.reason)
-                    if not await self._wait_after_refusal():
-                        return await self._never_sent(job_id, None, self._gate.closed or outcome.reason)
+                        self._gate.close(f"{name} has taken nothing for long: {reason}", Closed.UNREACHED)
+                    await self._desk.record(ledger.mark_refused, job_id, attempt_id, reason)
+                    place.leave()
+            again = await self._next_attempt(job_id, place)
+            if isinstance(again, Submission):
+                return again
+            attempt_id = again
+
+    async def _next_attempt(self, job_id: str, place: Place) -> str | Submission:
+        """The right to send once more: a place in the gate, and room in the ledger. The job is `reserved`."""
+        waited = False  # a place that was left after a refusal is waited for at the end of the queue
+        while True:
+            try:
+                if not place.held:
+                    await place.again(first=waited)
+            except GateClosedError:
+                return await self._given_up(job_id, None)
             if self._gate.closed is not None:
-                return await self._never_sent(job_id, None, self._gate.closed)
-            attempt_id = await self._desk.record(self._desk.ledger.begin_attempt, job_id)
+                return await self._given_up(job_id, None)
+            answer = await self._desk.record(
+                self._desk.ledger.begin_attempt, job_id, self._limits, self._desk.parts.budgets
+            )
+            match answer:
+                case ProviderBusy(wait_s=wait_s):
+                    place.busy(wait_s)
+                    waited = True
+                case OverBudget():
+                    job = await self._desk.record(self._desk.ledger.job, job_id)
+                    return Submission(job, Answer.OVER_BUDGET, answer)
+                case str():
+                    place.through()
+                    return answer
 
     async def _post(self, model: Model, body: JsonObject, job_id: str, attempt_id: str) -> SubmitOutcome:
         try:
@@ -158,18 +214,6 @@ class Submitter:
             await asyncio.shield(self._desk.record(self._desk.ledger.mark_ambiguous, job_id, attempt_id, reason))
             raise
 
-    async def _wait_after_refusal(self) -> bool:
-        """Gives the place up, waits at the end of the queue, and comes back with a place. False: the gate closed."""
-        self._gate.leave()
-        try:
-            await self._gate.enter()
-        except BaseException as error:
-            self._gate.occupy()  # the caller leaves it
-            if isinstance(error, GateClosedError):
-                return False
-            raise
-        return True
-
     async def _write_down(self, said: str, call: Callable[P, Job], *arguments: P.args, **named: P.kwargs) -> Job:
         """An answer that is worth money is not lost because a disk is full or a database restarts: it is kept here and
         tried for a good while, and in the log meanwhile. Raises UnwrittenError in the end."""
@@ -181,11 +225,16 @@ class Submitter:
             except LedgerError:
                 raise  # it could be told, and does not agree
             except Exception as error:
-                reason = shown(f"{type(error).__name__}: {error}")
+                reason = told(error)
                 _log.error("%s, and the ledger cannot write it down: %s", said, reason)
                 if loop.time() > end:
                     raise UnwrittenError(f"{said}, and the ledger could not write it down: {reason}") from error
             await asyncio.sleep(_WRITE_AGAIN_S)
+
+    async def _given_up(self, job_id: str, attempt_id: str | None) -> Submission:
+        """The gate is closed: nothing more is sent."""
+        job = await self._never_sent(job_id, attempt_id, self._gate.closed or "")
+        return Submission(job, _CLOSED[self._gate.closed_kind or Closed.STOPPED])
 
     async def _never_sent(self, job_id: str, attempt_id: str | None, reason: str) -> Job:
         return await self._desk.record(

@@ -1,15 +1,18 @@
 """A whole installation in a folder, for tests of the engine: folder bucket, SQLite ledger, the real simulator in process.
 
-`Faults` stands between the provider clients and the simulator and does what networks do.
+`Faults` stands between the provider clients and the simulator and does what networks do. `ahead` is how far the wall clock
+(the engine's, the ledger's and the simulator's) has been moved on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -32,11 +35,12 @@ from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Budgets, ClaimOptions
 
 KEY = "sk-not-to-be-seen-anywhere"
+ASKING_POSTS = frozenset({"/api/v3/predictions", "/api/v3/billings/search"})  # they buy nothing
 Fault = Callable[[httpx.Request, Callable[[], Awaitable[httpx.Response]]], Awaitable[httpx.Response]]
 
 
 class Faults(httpx.AsyncBaseTransport):
-    """Hands requests on to the simulator, through `fault` where one is set. Remembers every POST that came by."""
+    """Hands requests on to the simulator, through `fault` where one is set. Remembers every POST to buy that came by."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner = inner
@@ -48,11 +52,16 @@ class Faults(httpx.AsyncBaseTransport):
         self.requests.append(f"{request.method} {request.url.path}")
 
         async def go_on() -> httpx.Response:
-            if request.method == "POST":
+            if is_purchase(request):
                 self.posts.append(request.url.path)
             return await self.inner.handle_async_request(request)
 
         return await (self.fault(request, go_on) if self.fault else go_on())
+
+
+def is_purchase(request: httpx.Request) -> bool:
+    """Whether this is a submission, and no question."""
+    return request.method == "POST" and request.url.path not in ASKING_POSTS
 
 
 def png(colour: str = "teal", size: tuple[int, int] = (640, 360), mode: str = "RGB") -> bytes:
@@ -72,7 +81,10 @@ class House:
     limits: ProviderLimits = field(default_factory=lambda: ProviderLimits(20, 6000))
     budgets: Budgets = field(default_factory=lambda: Budgets(Money.usd(100), Money.usd(1000), Money.usd(50)))
     fetchable: bool = True
-    result_ttl_s: float = 86400
+    result_ttl_s: float | None = 86400
+    absent_after: timedelta = timedelta(hours=4)
+    callback_base_url: str | None = None
+    ahead: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         root = self.folder / "bucket"
@@ -86,6 +98,8 @@ class House:
             render="shared",
             keys=frozenset({KEY}),
             result_ttl_s=self.result_ttl_s,
+            callbacks="when told",
+            clock=lambda: time.time() + self.ahead.total_seconds(),
         )
         fetch = httpx.AsyncClient(transport=httpx.ASGITransport(bucket_app(root)))
         self.faults = Faults(httpx.ASGITransport(create_app(config, fetch=fetch)))
@@ -97,8 +111,15 @@ class House:
     def books(self) -> Books:
         return Books(self.folder / "simulator")
 
+    def clock(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
     def ledger(self) -> Ledger:
-        return Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite'}")
+        return Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite'}", clock=self.clock)
+
+    def later(self, **passed: float) -> None:
+        """So much time passes."""
+        self.ahead += timedelta(**passed)
 
     def put(self, key: str, content: str | bytes) -> None:
         data = content.encode() if isinstance(content, str) else content
@@ -114,7 +135,9 @@ class House:
 
     def _connect(self, provider: str) -> AbstractAsyncContextManager[ProviderClient]:
         key = SecretStr(self.keys.get(provider, KEY))
-        return connect(provider, "http://simulator.invalid", key, self.limits, self.faults)
+        return connect(
+            provider, "http://simulator.invalid", key, self.limits, self.faults, self.callback_base_url, self.clock
+        )
 
     def make(
         self,
@@ -127,7 +150,14 @@ class House:
         """Discovers and runs a batch to its end, as a process of its own would (its own holder in the ledger)."""
         ledger = self.ledger()
         parts = EngineParts(
-            ledger, self.bucket, self.budgets, self._connect, download_transport=self.faults, simulated=True
+            ledger,
+            self.bucket,
+            self.budgets,
+            self._connect,
+            download_transport=self.faults,
+            simulated=True,
+            clock=self.clock,
+            absent_after=self.absent_after,
         )
         shots = [shot for shot in discover(self.bucket, None) if keys is None or shot.key in keys]
         self.engine = Engine(parts)
@@ -149,6 +179,12 @@ class House:
 async def no_files(request: httpx.Request, go_on: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """A fault: no result can be downloaded."""
     return httpx.Response(503) if request.url.path.startswith("/files/") else await go_on()
+
+
+async def witnesses_silent(request: httpx.Request, go_on: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """A fault: nobody says what became of a lost submission."""
+    asked = request.url.path in ASKING_POSTS or request.url.path in ("/v2/logs", "/v2/billing/transactions")
+    return httpx.Response(503) if asked else await go_on()
 
 
 def stop_once_out(house: House) -> Callable[[Event], None]:

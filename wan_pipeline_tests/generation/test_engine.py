@@ -149,7 +149,7 @@ def test_what_does_not_fit_the_budget_is_not_bought_and_says_until_when(tmp_path
     house = House(tmp_path, budgets=Budgets(Money.usd("0.12"), Money.usd(9), Money.usd(9)))
     house.shots(4)
     results = house.make()
-    assert sorted(verdicts(results).values()) == [Verdict.MADE] * 2 + [Verdict.DEFERRED] * 2
+    assert sorted(verdicts(results).values()) == [Verdict.DEFERRED] * 2 + [Verdict.MADE] * 2
     reason = next(result.reason for result in results.values() if result.verdict is Verdict.DEFERRED)
     assert "WAN_DAILY_BUDGET_USD is 0.12 USD" in reason
     assert "there is room again from" in reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -92,7 +93,10 @@ def test_a_provider_that_cannot_be_reached_holds_no_money_and_the_next_run_tries
         raise httpx.ConnectError("nobody there")
 
     house.faults.fault = no_connection
-    assert house.make()["shot000"].verdict is Verdict.FAILED
+    result = house.make()["shot000"]
+    assert result.verdict is Verdict.DEFERRED
+    assert result.deferred is not None
+    assert result.deferred.until == pytest.approx(house.clock() + timedelta(minutes=1), abs=timedelta(seconds=30))
     (job,) = house.ledger().jobs()
     assert (job.state, job.held.nanos) == (JobState.REJECTED, 0)
     house.faults.fault = None
