@@ -30,6 +30,7 @@ from wan_pipeline.providers.looking import (
 )
 
 _LISTED_WITHIN = timedelta(days=2)  # of being sent: made, logged and charged
+_KEPT_AT_LEAST = timedelta(days=90)  # a window of the logs may be 92 days long; for how long they are kept nobody says
 
 
 class AimlApiLook:
@@ -127,7 +128,11 @@ class AimlApiLook:
         if candidates:
             text = f"{read}: none carries this attempt's id, and these carry none at all: {listed(candidates)}"
             return together([Testimony(LOGS, Sighting.UNSURE, text)], candidates)
-        return together([Testimony(LOGS, Sighting.ABSENT, f"{read}: none carries this attempt's id")])
+        text = f"{read}: none carries this attempt's id"
+        if self._lost.now - self._window.start > _KEPT_AT_LEAST:
+            text = f"{text}; but nobody says that logs from {self._lost.sent_at:%Y-%m-%d} are kept until now"
+            return together([Testimony(LOGS, Sighting.UNSURE, text)])
+        return together([Testimony(LOGS, Sighting.ABSENT, text)])
 
     # --- the transactions ---
 

@@ -70,9 +70,13 @@ def test_nothing_is_absent_that_neither_witness_has_and_both_were_read_to_their_
 
 def test_a_window_never_exceeds_what_the_logs_allow() -> None:
     account = AimlApi()
-    assert look(account, now=NOW + timedelta(days=300)).sighting is Sighting.ABSENT
+    assert look(account, now=NOW + timedelta(days=80)).sighting is Sighting.ABSENT
     query = parse_qs(urlsplit(account.listed[0].target).query)
     assert query["end"] == ["2026-08-03T12:00:31Z"]
+
+
+def test_what_the_logs_may_have_forgotten_is_never_absent() -> None:
+    assert look(AimlApi(), now=NOW + timedelta(days=91)).sighting is Sighting.UNSURE
 
 
 def test_a_clock_that_was_put_back_asks_for_no_window_that_ends_before_it_begins() -> None:
