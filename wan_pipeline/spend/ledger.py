@@ -165,7 +165,8 @@ class Ledger(Questions, Ambiguities):
     # --- the answer to a POST ---
 
     def mark_refused(self, job_id: str, attempt_id: str, reason: str, now: datetime | None = None) -> Job:
-        """Too many requests: back to reserved, hold kept."""
+        """Too many requests: back to reserved, hold kept. A job that was given up for not taken meanwhile stays that; the
+        other answers that say so do the same."""
         return self._step(lambda step: transitions.mark_sendable(step, job_id, attempt_id, "refused", reason), now)
 
     def mark_not_sent(self, job_id: str, attempt_id: str, reason: str, now: datetime | None = None) -> Job:

@@ -45,6 +45,10 @@ ARROWS: Mapping[JobState, frozenset[JobState]] = {
     S.LOST: frozenset(),
 }
 
+# An answer to their attempt that comes late and says that it was not taken changes nothing more: their hold is given back,
+# or a person has written it off, and what was bought in their place is under way.
+_GIVEN_UP = frozenset({S.RELEASED, S.WRITTEN_OFF})
+
 _DEAREST = Money.usd(1_000_000)  # for one video; what a provider reports beyond it is a slip of its decimal point
 
 
@@ -98,6 +102,9 @@ def mark_sendable(step: Step, job_id: str, attempt_id: str, outcome: str, reason
     job = _of_attempt(step, job_id, attempt_id, S.RESERVED)
     if job.state is S.RESERVED:
         return job
+    if job.state in _GIVEN_UP:
+        close_attempt(step, attempt_id, outcome, reason)
+        return job
     close_attempt(step, attempt_id, outcome, reason)
     return move(step, job, S.RESERVED, error=reason, owner=step.holder.register(step.connection, step.now))
 
@@ -149,6 +156,8 @@ def mark_rejected(step: Step, job_id: str, attempt_id: str | None, reason: str, 
         raise not_allowed(job, S.REJECTED)
     else:
         close_attempt(step, attempt_id, "rejected", reason)
+        if job.state in _GIVEN_UP:
+            return job
     return give_up(step, job, reason, retryable)
 
 
@@ -160,9 +169,10 @@ def give_up(step: Step, job: Job, reason: str, retryable: bool) -> Job:
 
 
 def mark_ambiguous(step: Step, job_id: str, attempt_id: str, reason: str) -> Job:
-    """-> ambiguous, hold kept: nobody knows whether the provider took it."""
+    """-> ambiguous, hold kept: nobody knows whether the provider took it. Where somebody has found out meanwhile, or given
+    it up, that stays."""
     job = _of_attempt(step, job_id, attempt_id, S.AMBIGUOUS)
-    if job.state is S.AMBIGUOUS:
+    if job.state not in (S.RESERVED, S.SUBMITTING, S.REJECTED):
         return job
     return doubt(step, job, reason)
 

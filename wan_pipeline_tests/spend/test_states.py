@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Job, JobState, Standing
 from wan_pipeline_tests.spend.samples import (
     NO_LIMIT,
+    NOON,
     PRICE,
     RETRY,
     bought,
@@ -25,7 +27,8 @@ from wan_pipeline_tests.spend.samples import (
 )
 
 S = JobState
-REACHABLE = [state for state in JobState if state not in (S.RELEASED, S.WRITTEN_OFF)]
+REACHABLE = list(JobState)
+LATER = NOON + timedelta(hours=1)
 STEPS: dict[str, Callable[[Ledger, Job], object]] = {
     "begin_attempt": lambda ledger, job: ledger.begin_attempt(job.id),
     "refused": lambda ledger, job: ledger.mark_refused(job.id, job.attempt_id or "", "429"),
@@ -38,19 +41,30 @@ STEPS: dict[str, Callable[[Ledger, Job], object]] = {
     "stored": lambda ledger, job: ledger.mark_stored(job.id, video()),
     "failed": lambda ledger, job: ledger.mark_failed(job.id, "policy", None),
     "lost": lambda ledger, job: ledger.mark_lost(job.id, "410"),
+    "fetch failed": lambda ledger, job: ledger.mark_fetch_failed(job.id, "cut", LATER),
+    "found": lambda ledger, job: ledger.resolve_found(job.id, f"found-{job.id}", "it"),
+    "absent": lambda ledger, job: ledger.resolve_absent(job.id, "it"),
+    "not charged": lambda ledger, job: ledger.resolve_not_charged(job.id, "it"),
+    "written off": lambda ledger, job: ledger.resolve_write_off(job.id, "it"),
 }
 # Which steps each state allows; everything else raises LedgerError and changes nothing. A step into the state that the
 # job is in already is one repeated after its answer was lost.
+# "ambiguous" where more is known already changes nothing, nor does a late answer to what was given up that confirms it.
 ALLOWED = {
     S.RESERVED: {"begin_attempt", "refused", "not_sent", "rejected", "given up"},
     S.SUBMITTING: {"refused", "not_sent", "accepted", "rejected", "ambiguous"},
-    S.SUBMITTED: {"accepted", "generated", "failed", "lost"},
-    S.GENERATED: {"accepted", "generated", "stored", "lost"},
-    S.STORED: {"accepted", "stored"},
-    S.LOST: {"accepted", "lost"},
-    S.FAILED: {"accepted", "failed"},
+    S.SUBMITTED: {"accepted", "ambiguous", "generated", "fetch failed", "failed", "lost"},
+    S.GENERATED: {"accepted", "ambiguous", "generated", "fetch failed", "stored", "lost"},
+    S.STORED: {"accepted", "ambiguous", "stored"},
+    S.LOST: {"accepted", "ambiguous", "lost"},
+    S.FAILED: {"accepted", "ambiguous", "failed"},
     S.REJECTED: {"rejected", "given up"},
-    S.AMBIGUOUS: {"refused", "not_sent", "accepted", "rejected", "ambiguous"},
+    S.AMBIGUOUS: {
+        *("refused", "not_sent", "accepted", "rejected", "ambiguous"),
+        *("found", "absent", "not charged", "written off"),
+    },
+    S.RELEASED: {"refused", "not_sent", "accepted", "rejected", "ambiguous"},
+    S.WRITTEN_OFF: {"refused", "not_sent", "accepted", "rejected", "ambiguous"},
 }
 
 
@@ -200,3 +214,59 @@ def test_words_that_a_database_cannot_hold_do_not_keep_an_answer_from_being_writ
 def test_an_unknown_job_is_said_to_be_unknown(ledger: Ledger) -> None:
     with pytest.raises(UnknownJobError, match="j-none"):
         ledger.mark_lost("j-none", "gone")
+
+
+def test_a_failed_collection_is_counted_and_keeps_the_job(ledger: Ledger, other: Ledger) -> None:
+    job = job_in(ledger, S.GENERATED)
+    first = ledger.mark_fetch_failed(job.id, "cut at 3 MB", LATER)
+    assert (first.state, first.fetches, first.next_fetch_at, first.error) == (S.GENERATED, 1, LATER, "cut at 3 MB")
+    assert ledger.mark_fetch_failed(job.id, "cut at 3 MB", LATER).fetches == 1, "said again, after a lost answer"
+    later = LATER + timedelta(minutes=1)
+    assert ledger.mark_fetch_failed(job.id, "cut at 3 MB", later).fetches == 2
+    with pytest.raises(NotHolderError):
+        other.mark_fetch_failed(job.id, "cut", later + timedelta(minutes=1))
+    assert finish(ledger, ledger.job(job.id), S.STORED).error is None
+
+
+def test_until_when_a_result_can_be_had_is_kept_and_renewed_with_its_url(ledger: Ledger) -> None:
+    job = job_in(ledger, S.SUBMITTED)
+    assert ledger.mark_generated(job.id, "https://x/v", expires_at=LATER).result_expires_at == LATER
+    renewed = ledger.mark_generated(job.id, "https://y/v", expires_at=LATER + timedelta(hours=1))
+    assert (renewed.result_expires_at, renewed.result_url) == (LATER + timedelta(hours=1), "https://y/v")
+
+
+def test_what_came_in_place_of_a_video_is_named_with_the_loss(ledger: Ledger) -> None:
+    job = ledger.mark_lost(job_in(ledger, S.GENERATED).id, "no video", "videos/cat/take-1.unplayable")
+    assert (job.state, job.kept_key) == (S.LOST, "videos/cat/take-1.unplayable")
+
+
+def test_every_sending_has_its_moment(ledger: Ledger) -> None:
+    purchase = bought(ledger, now=NOON)
+    assert ledger.job(purchase.job.id).sent_at == purchase.job.sent_at == NOON
+    ledger.mark_refused(purchase.job.id, purchase.attempt_id, "429", now=NOON)
+    ledger.begin_attempt(purchase.job.id, now=LATER)
+    assert ledger.job(purchase.job.id).sent_at == LATER
+
+
+def test_a_timeout_that_is_told_after_others_have_found_the_job_takes_nothing_back(
+    ledger: Ledger, other: Ledger
+) -> None:
+    """Its sender was taken for dead, another process looked for the job and found it, and then the sender's wait ends."""
+    purchase = bought(ledger)
+    gone(ledger)
+    expect(Standing, other.claim(request_for(), NO_LIMIT))
+    found = other.resolve_found(purchase.job.id, "p-1", "found in the list")
+    assert ledger.mark_ambiguous(purchase.job.id, purchase.attempt_id, "read timeout") == found
+    with pytest.raises(NotHolderError):
+        ledger.mark_generated(purchase.job.id, "https://x/v")
+
+
+@pytest.mark.parametrize("late", ["refused", "not_sent", "rejected"])
+def test_a_late_no_to_what_was_given_up_as_absent_opens_nothing_again(ledger: Ledger, late: str) -> None:
+    old = job_in(ledger, S.AMBIGUOUS)
+    ledger.resolve_absent(old.id, "nowhere")
+    new = bought(ledger).job
+    STEPS[late](ledger, old)
+    assert (ledger.job(old.id).state, ledger.job(old.id).held) == (S.RELEASED, ZERO)
+    assert [attempt.outcome for attempt in ledger.attempts(old.id)] == [late]
+    assert ledger.job(new.id) == new
