@@ -97,15 +97,29 @@ def ceph_rgw() -> Iterator[S3Server]:
         keys(f"osd.{osd}", "--add-key", secret)
         _run("ceph-osd", "-i", osd, "-c", str(conf), "--mkfs", "--osd-uuid", osd_uuid)
         stack.enter_context(_daemon(folder, "osd", ["ceph-osd", "-f", "-i", osd, "-c", str(conf)]))
-        gateway = stack.enter_context(_daemon(folder, "rgw", ["radosgw", "-f", "-n", "client.rgw", "-c", str(conf)]))
-        _wait_for(f"http://127.0.0.1:{port}/", gateway, folder / "rgw.out")
+        gateway = stack.enter_context(ExitStack())
+
+        def start() -> None:
+            command = ["radosgw", "-f", "-n", "client.rgw", "-c", str(conf)]
+            process = gateway.enter_context(_daemon(folder, "rgw", command))
+            _wait_for(f"http://127.0.0.1:{port}/", process, folder / "rgw.out")
+
+        start()
         for name in ("test", "guest"):
             keys_of = (f"--access-key={name}key", f"--secret-key={name}secret")
             _run(
                 "radosgw-admin", "-c", str(conf), "user", "create", f"--uid={name}", f"--display-name={name}", *keys_of
             )
         guest = ("guestkey", "guestsecret")
-        yield S3Server(f"http://127.0.0.1:{port}", "testkey", "testsecret", strict=True, guest=guest)
+        yield S3Server(
+            f"http://127.0.0.1:{port}",
+            "testkey",
+            "testsecret",
+            strict=True,
+            guest=guest,
+            stop=gateway.close,  # the gateway alone: the store behind it lives on
+            start=start,
+        )
 
 
 def _run(*command: str, given: str | None = None) -> str:

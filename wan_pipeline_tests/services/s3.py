@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +25,8 @@ class S3Server:
     secret_key: str
     strict: bool
     guest: tuple[str, str] | None = None
+    stop: Callable[[], None] | None = None  # for a server of the test's own: as if it were switched off,
+    start: Callable[[], None] | None = None  # and on again at the same address, with all that it holds
 
     def environment(self) -> dict[str, str]:
         """The AWS variables with which the project's code finds it."""
@@ -64,10 +66,20 @@ def moto_s3() -> Iterator[S3Server]:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    servers = [ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)]
+    servers[0].start()
+    host, port = servers[0].get_host_and_port()
+
+    def stop() -> None:
+        servers.pop().stop()
+
+    def start() -> None:
+        # What moto holds is this process's, not the server's.
+        servers.append(ThreadedMotoServer(ip_address=host, port=port, verbose=False))
+        servers[0].start()
+
     try:
-        host, port = server.get_host_and_port()
-        yield S3Server(f"http://{host}:{port}", "testkey", "testsecret", strict=False)
+        yield S3Server(f"http://{host}:{port}", "testkey", "testsecret", strict=False, stop=stop, start=start)
     finally:
-        server.stop()
+        while servers:
+            stop()
