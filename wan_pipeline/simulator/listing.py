@@ -151,7 +151,8 @@ class Listings:
         if between[1] is not None:
             where.append("at_us <= ?")
             values.append(microseconds(between[1]) - lag_us)
-        rest = f"FROM entries WHERE {' AND '.join(where)}"
+        by = "entries_by_time" if job_ids is None else "entries_of_job"
+        rest = f"FROM entries INDEXED BY {by} WHERE {' AND '.join(where)}"
         order = "ASC" if oldest_first else "DESC"
         count = int(self._books.select(f"SELECT count(*) {rest}", *values)[0][0])
         rows = self._books.select(
@@ -159,6 +160,8 @@ class Listings:
             *values,
             *page,
         )
+        if not rows:
+            return [], count
         of = {job.id: job for job in self._books.select_jobs(f"id IN ({_marks(rows)})", *(row[4] for row in rows))}
         return [Billed(row[0], row[1], row[2], moment(row[3] + lag_us), of[row[4]]) for row in rows], count
 
