@@ -182,6 +182,8 @@ class Collector:
                 if response.status_code != 200:
                     raise DownloadError(f"the result's URL answers {response.status_code}")
                 promised = response.headers.get("content-length")
+                if promised and promised.isdigit() and int(promised) > _LARGEST_VIDEO_BYTES:
+                    raise UselessError(f"the result says that it is {int(promised):,} bytes large", sink.sha256)
                 async for chunk in response.aiter_bytes(_CHUNK):
                     await self._desk.files(sink.write, chunk)
                     if sink.size_bytes > _LARGEST_VIDEO_BYTES:

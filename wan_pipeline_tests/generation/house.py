@@ -24,11 +24,12 @@ from wan_pipeline.bucket_server import bucket_app
 from wan_pipeline.generation.engine import Engine
 from wan_pipeline.generation.events import Event, Finished, Progress, Stage
 from wan_pipeline.generation.parts import EngineParts
+from wan_pipeline.generation.receiver import receiver_app
 from wan_pipeline.money import Money
 from wan_pipeline.providers.base import ProviderClient, ProviderLimits
 from wan_pipeline.providers.connect import connect
 from wan_pipeline.shots.discovery import discover
-from wan_pipeline.simulator.app import create_app
+from wan_pipeline.simulator.app import create_app, deliver_callbacks
 from wan_pipeline.simulator.books import Books
 from wan_pipeline.simulator.config import SimulatorConfig
 from wan_pipeline.spend.ledger import Ledger
@@ -37,6 +38,17 @@ from wan_pipeline.spend.records import Budgets, ClaimOptions
 KEY = "sk-not-to-be-seen-anywhere"
 ASKING_POSTS = frozenset({"/api/v3/predictions", "/api/v3/billings/search"})  # they buy nothing
 Fault = Callable[[httpx.Request, Callable[[], Awaitable[httpx.Response]]], Awaitable[httpx.Response]]
+
+
+class _Receiver(httpx.AsyncBaseTransport):
+    """Where the simulator's callbacks arrive."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        with self._house.ledger() as ledger:
+            return await httpx.ASGITransport(receiver_app(ledger, SecretStr(KEY))).handle_async_request(request)
 
 
 class Faults(httpx.AsyncBaseTransport):
@@ -85,6 +97,7 @@ class House:
     absent_after: timedelta = timedelta(hours=4)
     callback_base_url: str | None = None
     ahead: timedelta = timedelta(0)
+    engine_ahead: timedelta = timedelta(0)  # of all the other clocks
 
     def __post_init__(self) -> None:
         root = self.folder / "bucket"
@@ -102,20 +115,26 @@ class House:
             clock=lambda: time.time() + self.ahead.total_seconds(),
         )
         fetch = httpx.AsyncClient(transport=httpx.ASGITransport(bucket_app(root)))
-        self.faults = Faults(httpx.ASGITransport(create_app(config, fetch=fetch)))
+        call = httpx.AsyncClient(transport=_Receiver(self))
+        self.simulator = create_app(config, fetch=fetch, call=call)
+        self.faults = Faults(httpx.ASGITransport(self.simulator))
         self.engine: Engine | None = None
         self.events: list[Event] = []
         self.keys: dict[str, str] = {}
 
     @property
     def books(self) -> Books:
-        return Books(self.folder / "simulator")
+        return Books(self.folder / "simulator", lambda: time.time() + self.ahead.total_seconds())
 
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
     def ledger(self) -> Ledger:
         return Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite'}", clock=self.clock)
+
+    def call_back(self) -> int:
+        """The simulator makes the callbacks that are due; gives how many there were."""
+        return asyncio.run(deliver_callbacks(self.simulator))
 
     def later(self, **passed: float) -> None:
         """So much time passes."""
@@ -156,7 +175,7 @@ class House:
             self._connect,
             download_transport=self.faults,
             simulated=True,
-            clock=self.clock,
+            clock=lambda: self.clock() + self.engine_ahead,
             absent_after=self.absent_after,
         )
         shots = [shot for shot in discover(self.bucket, None) if keys is None or shot.key in keys]
