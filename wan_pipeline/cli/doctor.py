@@ -13,6 +13,8 @@ from wan_pipeline.cli.options import example, json_option
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.settings import Settings
 
+_LONG_ENOUGH_S = 3 * 3600  # longer than the longest generation
+
 
 @click.command(
     epilog=example(
@@ -58,7 +60,7 @@ def _findings() -> Iterator[Finding]:
     what = "simulated providers, nothing is bought" if settings.mode == "demo" else "real providers: runs spend money"
     yield Finding("settings", "ok", f"WAN_MODE={settings.mode} ({what}); WAN_HOME={settings.home.absolute()}")
     yield from _unknown_variables()
-    for check in (_bucket, _inputs, _keys, _models, _ledger, _callbacks, _dagster, _simulator):
+    for check in (_bucket, _inputs, _keys, _models, _ledger, _lost_answers, _dagster, _simulator):
         yield from _guarded(check, settings)
 
 
@@ -220,10 +222,18 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         yield from state_of(settings, ledger)
 
 
-def _callbacks(settings: Settings) -> Iterator[Finding]:
-    """How a ShortAPI submission whose answer was lost is found out."""
+def _lost_answers(settings: Settings) -> Iterator[Finding]:
+    """How a submission whose answer was lost is found out."""
     from wan_pipeline.cli.callback_check import answer_of
 
+    if settings.mode == "live" and settings.absent_after_seconds < _LONG_ENOUGH_S:
+        yield Finding(
+            "WAN_ABSENT_AFTER_SECONDS",
+            "note",
+            f"{settings.absent_after_seconds:g} s after a lost answer, a provider's word that there is no such job is "
+            "believed, and the shot bought anew: a generation that is listed later than that is paid for twice",
+            f"leave it out, or set it to {_LONG_ENOUGH_S} or more",
+        )
     url = settings.public_callback_url
     if url is None:
         if settings.mode == "live" and settings.shortapi_key is not None:

@@ -223,7 +223,8 @@ def _block(job: Job, view: Outlook, now: datetime) -> list[tuple[str, str]]:
     sent = job.sent_at or job.claimed_at
     lines = [
         ("model", job.model),
-        ("sent", f"{sent:%Y-%m-%d %H:%M:%S} UTC, {ago(sent, now)}, as attempt {job.attempt_id}"),
+        ("sent", f"{sent:%Y-%m-%d %H:%M:%S} UTC, {ago(sent, now)}"),
+        ("attempt", job.attempt_id or ""),
         ("answer", job.error or "none"),
         ("money", f"{job.held} USD held: it counts in the budgets" + (" (simulated)" if job.simulated else "")),
     ]

@@ -78,4 +78,4 @@ def ago(moment: datetime, now: datetime) -> str:
     for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 2 * size:
             return f"{seconds // size} {name}s ago"
-    return f"{seconds} seconds ago"
+    return "1 second ago" if seconds == 1 else f"{seconds} seconds ago"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.cli.console import json_time, print_json, say
+from wan_pipeline.cli.console import eye_width, json_time, print_json, say
 from wan_pipeline.cli.exits import ALL_MADE, WRONG_USE, WrongUseError
 from wan_pipeline.cli.opened import open_ledger, prepare_home, settings_bucket
 from wan_pipeline.problems import ConfigurationError
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 _SHOWN = 20  # of each kind, for eyes; --json has all
 _TOLD_EVERY = 1000
 _UNKNOWN = (
-    "What manifests cannot tell: jobs that failed, were lost, rejected or written off, and those that were in flight or "
-    "ambiguous when the ledger was lost, unless a later take of the same shot was stored."
+    "What manifests cannot tell: jobs that failed, were rejected or written off, and those that were in flight or ambiguous "
+    "when the ledger was lost; they show only where a later take of the same shot was stored."
 )
 
 
@@ -105,7 +106,8 @@ def _print(rebuilt: Rebuilt, differences: list[Difference], bucket_url: str) -> 
     _list("not restored", [f"{item.key}: {item.reason}" for item in rebuilt.unrestored])
     _list("missing", [_missing(item) for item in rebuilt.missing])
     _list("contradictory", [str(difference) for difference in differences])
-    print(_unknown(rebuilt.newest))
+    if rebuilt.restored or not rebuilt.there_already:
+        print(textwrap.fill(_unknown(rebuilt.newest), eye_width()))
 
 
 def _list(title: str, lines: list[str]) -> None:
