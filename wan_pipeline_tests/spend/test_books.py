@@ -10,7 +10,7 @@ from wan_pipeline.money import ZERO, Money
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Basis, Job, JobState
 from wan_pipeline.spend.tables import jobs, money_entries
-from wan_pipeline_tests.spend.samples import PRICE, bought, finish, job_in, request_for
+from wan_pipeline_tests.spend.samples import NOON, PRICE, bought, finish, job_in, request_for
 
 S = JobState
 USD = Money.usd
@@ -113,7 +113,8 @@ def test_money_entries_cannot_be_changed_by_anyone(ledger: Ledger, statement: sa
 def test_verify_finds_a_row_that_disagrees_with_its_entries(ledger_url: str) -> None:
     with Ledger.open(ledger_url) as ledger:
         made = {
-            state: job_in(ledger, state, request_for(state, state)) for state in (S.STORED, S.SUBMITTED, S.REJECTED)
+            state: job_in(ledger, state, request_for(state, state))
+            for state in (S.STORED, S.SUBMITTED, S.REJECTED, S.AMBIGUOUS, S.RELEASED)
         }
         assert ledger.verify() == []
         for state, column, value, what in (
@@ -125,13 +126,23 @@ def test_verify_finds_a_row_that_disagrees_with_its_entries(ledger_url: str) -> 
             (S.REJECTED, "state", "submitted", "hold of a job under way (submitted)"),
             (S.STORED, "state", "submitting", f"attempt {made[S.STORED].attempt_id} of a submitting job"),
             (S.STORED, "take", 9, "take"),
+            (S.SUBMITTED, "provider_job_id", None, "provider's id of a job that it works on (submitted)"),
+            (S.AMBIGUOUS, "doubted_at", None, "moment of the doubt (ambiguous)"),
+            (S.STORED, "next_look_at", NOON, "next look for a job that is not ambiguous (stored)"),
+            (S.STORED, "retryable", True, "retryable (stored)"),
+            (S.STORED, "duplicate_allowed_nanos", 1, "duplicate allowed by a person (stored)"),
+            (S.RELEASED, "duplicate_allowed_nanos", -1, "duplicate allowed by a person (released)"),
+            (S.REJECTED, "fetches", 1, "collections of a job that was never accepted (rejected)"),
+            (S.STORED, "kept_key", "x", "kept for inspection, of a job that is not lost (stored)"),
+            (S.STORED, "sent_at", NOON, "moment of sending"),
         ):
             job = made[state]
             before = {"held_nanos": job.held.nanos, "billed_nanos": job.billed and job.billed.nanos}
             before |= {"basis": job.basis, "state": job.state.value, "take": job.take}
+            before = before.get(column, getattr(job, column.removesuffix("_nanos"), None))
             _set(ledger, job, column, value)
             assert what in {item.what for item in ledger.verify() if item.job_id == job.id}, what
-            _set(ledger, job, column, before[column])
+            _set(ledger, job, column, before)
         assert ledger.verify() == []
 
 

@@ -47,6 +47,21 @@ def test_a_version_is_taken_up_until_it_changes(ledger: Ledger) -> None:
     assert (row.taken_up, row.taken_up_version) == (False, "v1")
 
 
+def test_what_was_taken_up_and_never_ended_can_be_told_and_taken_up_again(ledger: Ledger) -> None:
+    ledger.index.save([CAT, DOG], NOON)
+    ledger.index.mark_taken_up([CAT.key, DOG.key], ["v1", "v1"], NOON)
+    ledger.index.mark_finished([DOG.key], ["v1"], LATER)
+    cat, dog = (ledger.index.load()[shot.key] for shot in (CAT, DOG))
+    assert (cat.taken_up_at, cat.times_taken_up, cat.finished_version) == (NOON, 1, None)
+    assert dog.finished_version == dog.version
+    ledger.index.take_up_again([CAT.key, DOG.key])
+    rows = ledger.index.load()
+    assert [(rows[shot.key].taken_up, rows[shot.key].finished_version) for shot in (CAT, DOG)] == [(False, None)] * 2
+    ledger.index.mark_taken_up([CAT.key], ["v1"], LATER)
+    cat = ledger.index.load()[CAT.key]
+    assert (cat.taken_up_at, cat.times_taken_up) == (LATER, 2), "a run key that counts it is another one"
+
+
 def test_a_shot_that_is_gone_stays_known_and_may_come_back(ledger: Ledger) -> None:
     ledger.index.save([CAT], NOON)
     ledger.index.mark_taken_up([CAT.key], ["v1"], NOON)
@@ -62,6 +77,8 @@ def test_nothing_to_say_says_nothing(ledger: Ledger) -> None:
     ledger.index.save([], NOON)
     ledger.index.mark_gone([], NOON)
     ledger.index.mark_taken_up([], [], NOON)
+    ledger.index.mark_finished([], [], NOON)
+    ledger.index.take_up_again([])
     assert ledger.index.load() == {}
 
 
