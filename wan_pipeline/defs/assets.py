@@ -7,27 +7,22 @@ is materialized and what failed, and its retry asks for the failed shots alone.
 
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from contextlib import ExitStack
 
 import dagster as dg
 
 from wan_pipeline.defs import names
-from wan_pipeline.defs.failures import told_plainly
-from wan_pipeline.defs.metadata import failure
+from wan_pipeline.defs.batches import Batches
+from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
 from wan_pipeline.defs.partitions import MAX_SHOTS_PER_RUN, shot_partitions
 from wan_pipeline.defs.resources import Installation, OpenInstallation
-from wan_pipeline.defs.run_tags import BILLED_USD, QUOTED_USD, claim_options
+from wan_pipeline.defs.run_marks import marked_run
+from wan_pipeline.defs.run_tags import claim_options
 from wan_pipeline.defs.shot_log import ShotLog
-from wan_pipeline.defs.take_up import remember_finished
-from wan_pipeline.generation import listeners
-from wan_pipeline.generation.events import GOOD_VERDICTS, Finished, Quoted, Stage
-from wan_pipeline.money import Money
-from wan_pipeline.shots.shot import Shot, missing
+from wan_pipeline.generation.events import Stage
+from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.records import ClaimOptions
-
-GONE = "gone"
 
 _specs = [
     dg.AssetSpec(
@@ -110,28 +105,19 @@ def shots_to_videos(context: dg.AssetExecutionContext, installation: Installatio
     """Run the engine over the run's shots, and log what it tells."""
     yield from ()  # a generator that yields nothing: every output is skipped, all is logged
     assets, checks = context.selected_asset_keys, context.selected_asset_check_keys
-    with told_plainly(), installation.open() as opened:
-        options = claim_options(context.run.tags)
-        if names.GENERATED_VIDEOS not in assets:
-            # Checks alone, without their asset: look at what is there.
-            options = ClaimOptions(collect_only=True)
-        stage = _stage(assets, checks)
-        if stage is Stage.GENERATE:
-            opened.check()
-        shots, bad = _shots_of(opened, context.partition_keys)
+    with told_plainly(), ExitStack() as stack:
+        with retried_where_it_passes(context):
+            opened = stack.enter_context(marked_run(context, installation))
+            options = claim_options(context.run.tags)
+            if names.GENERATED_VIDEOS not in assets:
+                # Checks alone, without their asset: look at what is there.
+                options = ClaimOptions(collect_only=True)
+            stage = _stage(assets, checks)
+            if stage is Stage.GENERATE:
+                opened.check()
+            shots, gone = _shots_of(opened, context.partition_keys)
         log = ShotLog(context, assets, checks, opened.settings.public_base_url)
-        # What was bought for a shot that is gone is paid for all the same, and collected.
-        paid_for = [missing(key, opened.bucket.url) for key, _, _ in bad] if stage is Stage.GENERATE else []
-        finished, quoted = _work(opened, [*shots, *paid_for], stage, options, context.run_id, log)
-        finished = [item for item in finished if item.shot.key not in {shot.key for shot in paid_for}]
-        if stage is Stage.GENERATE:
-            remember_finished(opened.ledger.index, finished, datetime.now(UTC), simulated=opened.simulated)
-    billed = Money.total(item.billed for item in finished if item.billed is not None)
-    context.instance.add_run_tags(context.run_id, {QUOTED_USD: str(quoted), BILLED_USD: str(billed)})
-    context.log.info(_summary(finished, quoted, billed))
-    bad += [(item.shot.key, str(item.verdict), item.reason) for item in finished if item.verdict not in GOOD_VERDICTS]
-    if bad:
-        raise failure(bad, len(context.partition_keys))
+        Batches(context, opened, log, stage, options).work(shots, gone)
 
 
 def _stage(assets: Collection[dg.AssetKey], checks: Collection[dg.AssetCheckKey]) -> Stage:
@@ -142,34 +128,7 @@ def _stage(assets: Collection[dg.AssetKey], checks: Collection[dg.AssetCheckKey]
     return Stage.QUOTE if names.SHOT_QUOTES in wanted else Stage.INSPECT
 
 
-def _shots_of(opened: OpenInstallation, keys: Sequence[str]) -> tuple[list[Shot], list[tuple[str, str, str]]]:
+def _shots_of(opened: OpenInstallation, keys: Sequence[str]) -> tuple[list[Shot], list[str]]:
     """The shots with these keys, and those keys whose files are in the bucket no more."""
     found = {shot.key: shot for shot in opened.discover()}
-    reason = f"no file below inbox/ of {opened.bucket.url} makes this shot any more: put it back, or leave the shot out"
-    return [found[key] for key in keys if key in found], [(key, GONE, reason) for key in keys if key not in found]
-
-
-def _work(
-    opened: OpenInstallation, shots: Sequence[Shot], stage: Stage, options: ClaimOptions, run_id: str, log: ShotLog
-) -> tuple[list[Finished], Money]:
-    """Run the engine; log each event in this thread. An interruption leaves the block once all is written down."""
-    quoted = Money(0)
-    finished: list[Finished] = []
-    if not shots:
-        return finished, quoted
-    with opened.start(shots, stage, options, run_id) as batch:
-        for event in batch.events():
-            listeners.notify(event)
-            log.log(event)
-            if isinstance(event, Quoted):
-                quoted += event.quote.high
-            if isinstance(event, Finished):
-                finished.append(event)
-    return finished, quoted
-
-
-def _summary(finished: Sequence[Finished], quoted: Money, billed: Money) -> str:
-    """One line for the run's log: `48 made, 1 reused, 1 failed; quoted at most 4.25 USD, billed 4.00 USD`."""
-    counts = Counter(str(item.verdict) for item in finished)
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "nothing to do"
-    return f"{verdicts}; quoted at most {quoted} USD, billed {billed} USD"
+    return [found[key] for key in keys if key in found], [key for key in keys if key not in found]

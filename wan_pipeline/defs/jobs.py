@@ -5,28 +5,29 @@ from __future__ import annotations
 import dagster as dg
 
 from wan_pipeline.defs import names
+from wan_pipeline.defs.run_tags import NO_RUN_RETRIES
 
 # One op each: a process of its own for the op would cost two seconds of CPU a run, and win nothing.
 make_videos = dg.define_asset_job(
-    "make_videos",
+    names.MAKE_VIDEOS,
     selection=dg.AssetSelection.assets(names.SOURCE_IMAGES, names.SHOT_QUOTES, names.GENERATED_VIDEOS),
     description="Inspect, quote and buy: the whole way of the chosen shots. What is bought already is not bought again.",
-    tags={"spends": "money"},
+    tags={"spends": "money", **NO_RUN_RETRIES},
     executor_def=dg.in_process_executor,
 )
 
 quote_shots = dg.define_asset_job(
-    "quote_shots",
+    names.QUOTE_SHOTS,
     selection=dg.AssetSelection.assets(names.SOURCE_IMAGES, names.SHOT_QUOTES),
     description="Inspect and quote the chosen shots. Buys nothing.",
-    tags={"spends": "nothing"},
+    tags={"spends": "nothing", **NO_RUN_RETRIES},
     executor_def=dg.in_process_executor,
 )
 
 daily_report = dg.define_asset_job(
-    "daily_report",
+    names.DAILY_REPORT,
     selection=dg.AssetSelection.assets(names.COST_REPORTS),
     description="The cost report of the chosen UTC days.",
-    tags={"spends": "nothing"},
+    tags={"spends": "nothing", **NO_RUN_RETRIES},
     executor_def=dg.in_process_executor,
 )

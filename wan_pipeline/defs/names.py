@@ -1,4 +1,4 @@
-"""The names in Dagster's catalog, said once: asset keys, checks, groups, owners."""
+"""The names in Dagster's catalog, said once: asset keys, jobs, checks, groups, owners."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ SOURCE_IMAGES: Final = dg.AssetKey("source_images")
 SHOT_QUOTES: Final = dg.AssetKey("shot_quotes")
 GENERATED_VIDEOS: Final = dg.AssetKey("generated_videos")
 COST_REPORTS: Final = dg.AssetKey("cost_reports")
+BUDGETS: Final = dg.AssetKey("budgets")
+
+MAKE_VIDEOS: Final = "make_videos"
+QUOTE_SHOTS: Final = "quote_shots"
+DAILY_REPORT: Final = "daily_report"
+RESOLVE_JOB: Final = "resolve_job"
 
 WITHIN_LIMITS: Final = "within_limits"
 PLAYABLE: Final = "playable"

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from wan_pipeline.defs import names
-from wan_pipeline.defs.failures import told_plainly
+from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
 from wan_pipeline.defs.metadata import Metadata, link, location
 from wan_pipeline.defs.partitions import day_partitions
 from wan_pipeline.defs.resources import Installation
+from wan_pipeline.defs.run_marks import marked_run
 
 if TYPE_CHECKING:
     from wan_pipeline.reports import CostReport
@@ -45,7 +46,7 @@ def cost_reports(context: dg.AssetExecutionContext, installation: Installation) 
     yield from ()  # a generator that yields nothing: all is logged, a day at a time
     from wan_pipeline.reports import cost_report, publish
 
-    with told_plainly(), installation.open() as opened:
+    with told_plainly(), retried_where_it_passes(context), marked_run(context, installation) as opened:
         for day in context.partition_keys:
             report = cost_report(opened.ledger.engine, date.fromisoformat(day))
             uris = publish(report, opened.bucket)

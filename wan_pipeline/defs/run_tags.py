@@ -25,6 +25,13 @@ BILLED_USD = "wan/billed_usd"
 PARENT_RUN_ID_TAG = "dagster/parent_run_id"
 PARENT_BACKFILL_ID_TAG = "dagster/parent_backfill_id"
 RETRY_NUMBER_TAG = "dagster/retry_number"
+MAX_RETRIES_TAG = "dagster/max_retries"
+RETRY_ON_FAILURE_TAG = "dagster/retry_on_asset_or_op_failure"
+PRIORITY_TAG = "dagster/priority"
+
+# What keeps the instance's `run_retries` off a run, whatever it is set to: what can be tried again is, by the op and by
+# the recovery sensor, and a second hand in it might buy what the provider has refused.
+NO_RUN_RETRIES = {MAX_RETRIES_TAG: "0", RETRY_ON_FAILURE_TAG: "false"}
 
 _DECISIONS = (NEW_TAKE, RETRY_FAILED, OUTDATED, COLLECT_ONLY)
 _TRUE = frozenset({"true", "1"})
@@ -36,6 +43,7 @@ class AskedBy(StrEnum):
 
     SENSOR = "sensor"
     SCHEDULE = "schedule"
+    RECOVERY = "recovery"
     RUN = "run"
 
 
@@ -71,6 +79,11 @@ def claim_options(tags: Mapping[str, str]) -> ClaimOptions:
         outdated=decided[OUTDATED],
         collect_only=decided[COLLECT_ONLY],
     )
+
+
+def is_recovery(tags: Mapping[str, str]) -> bool:
+    """A run of the recovery sensor: it looks for what is to be collected, and may find nothing."""
+    return tags.get(ASKED_BY) == AskedBy.RECOVERY and tags.get(COLLECT_ONLY, "").strip().lower() in _TRUE
 
 
 _KNOWN = frozenset({ASKED_BY, *_DECISIONS})

@@ -1,16 +1,22 @@
-"""The schedules: shots whose `not_before` has come, and yesterday's cost report."""
+"""The schedules: shots whose `not_before` has come, shots that wait for room in a budget, and yesterday's cost report."""
 
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from wan_pipeline.defs.deferred import with_room
 from wan_pipeline.defs.jobs import daily_report, make_videos
-from wan_pipeline.defs.partitions import SHOTS, add_shots
-from wan_pipeline.defs.resources import Installation
+from wan_pipeline.defs.partitions import SHOTS, add_shots, contiguous_pieces
+from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
+from wan_pipeline.defs.runs_of_shots import RunsOfShots
 from wan_pipeline.defs.take_up import (
+    MAX_SHOTS_PER_TICK,
     group_requests,
     is_due,
     is_left_to_schedule,
@@ -18,39 +24,123 @@ from wan_pipeline.defs.take_up import (
     launched_run_keys,
     run_requests,
 )
+from wan_pipeline.money import Money
+from wan_pipeline.spend.ledger import Ledger
+from wan_pipeline.spend.records import Deferral
+from wan_pipeline.spend.shot_index import IndexedShot
+
+_LONGEST_WAIT = timedelta(hours=1)
 
 
 @dg.schedule(
     name="due_shots",
-    cron_schedule="*/5 * * * *",
+    cron_schedule="* * * * *",
     execution_timezone="UTC",
     job=make_videos,
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Takes up shots whose not_before has come. Reads the index that the bucket sensor keeps, not the bucket.",
+    description=(
+        "Takes up shots whose not_before has come, and deferred ones for which there is room now, the oldest first. Reads"
+        " the index that the bucket sensor keeps, not the bucket."
+    ),
 )
 def due_shots(context: dg.ScheduleEvaluationContext, installation: Installation) -> list[dg.RunRequest] | dg.SkipReason:
-    """One tick. A schedule has no cursor: what an earlier tick has launched is known by its run key."""
+    """One tick."""
     now = datetime.now(UTC)
     with installation.open() as opened:
-        index = opened.ledger.index
-        waiting = [row for row in index.load().values() if is_to_be_taken_up(row) and is_left_to_schedule(row)]
-        due = [row for row in waiting if is_due(row, now)]
-        if not due:
-            return dg.SkipReason(f"{len(waiting)} shots wait for their time, none is due")
-        add_shots(context.instance, sorted(row.key for row in due))
-        order = context.instance.get_dynamic_partitions(SHOTS)
-        # By their moment: the shots of one moment make the same runs in each tick, whatever becomes due beside them.
-        moments = sorted({row.not_before for row in due if row.not_before is not None})
-        requests = [
-            request
-            for moment in moments
-            for request in group_requests(order, [row for row in due if row.not_before == moment])
-        ]
-        launched = launched_run_keys(context.instance, [request.run_key for request in requests])
-        for request in requests:
-            if request.run_key in launched:
-                index.mark_taken_up(list(request.piece.keys), list(request.versions), now)
+        rows = opened.ledger.index.load()
+        waiting = [row for row in rows.values() if is_to_be_taken_up(row) and is_left_to_schedule(row)]
+        requests = _due(context.instance, opened.ledger, [row for row in waiting if is_due(row, now)], now)
+        # The moment that the tick is for: evaluated once more after a crash, it asks with the same keys.
+        deferrals, more = deferred(context.instance, opened, rows, now, context.scheduled_execution_time)
+    if not requests and not more:
+        return dg.SkipReason(
+            f"{len(waiting)} shots wait for their time and {deferrals} are deferred; none is to be taken up now"
+        )
+    return [*requests, *more]
+
+
+def _due(
+    instance: dg.DagsterInstance, ledger: Ledger, due: Sequence[IndexedShot], now: datetime
+) -> list[dg.RunRequest]:
+    """Runs for shots whose time has come. A schedule has no cursor: what an earlier tick has launched is known by its run
+    key."""
+    if not due:
+        return []
+    add_shots(instance, sorted(row.key for row in due))
+    order = instance.get_dynamic_partitions(SHOTS)
+    # By their moment: the shots of one moment make the same runs in each tick, whatever becomes due beside them.
+    moments = sorted({row.not_before for row in due if row.not_before is not None})
+    requests = [
+        request
+        for moment in moments
+        for request in group_requests(order, [row for row in due if row.not_before == moment])
+    ]
+    launched = launched_run_keys(instance, [request.run_key for request in requests])
+    for request in requests:
+        if request.run_key in launched:
+            ledger.index.mark_taken_up(list(request.piece.keys), list(request.versions), now)
     return run_requests([request for request in requests if request.run_key not in launched], AskedBy.SCHEDULE)
+
+
+def deferred(
+    instance: dg.DagsterInstance,
+    opened: OpenInstallation,
+    rows: Mapping[str, IndexedShot],
+    now: datetime,
+    moment: datetime,
+) -> tuple[int, list[dg.RunRequest]]:
+    """How many shots are deferred, and the runs for those that have room now."""
+    ledger, simulated = opened.ledger, opened.simulated
+    waiting = ledger.deferrals.load(simulated=simulated)
+    over = [each.shot for each in waiting if _needs_nothing(rows.get(each.shot))]
+    ledger.deferrals.forget(over, simulated=simulated)
+    waiting = [each for each in waiting if each.shot not in set(over)]
+    ready = [each for each in waiting if _is_as_deferred(rows[each.shot]) and is_due(rows[each.shot], now)]
+    if not ready:
+        return len(waiting), []
+    add_shots(instance, sorted(each.shot for each in ready))
+    order = instance.get_dynamic_partitions(SHOTS)
+    runs = RunsOfShots.read(instance, order, now)
+    busy = {job.shot for job in ledger.open_jobs([each.shot for each in ready], simulated=simulated)}
+    busy |= {job.shot for job in ledger.ambiguous(simulated=simulated)} | runs.covered
+
+    def may_be_tried(each: Deferral) -> bool:
+        not_before = runs.failures.not_before(each.shot, _LONGEST_WAIT)
+        return each.shot not in busy and (not_before is None or not_before <= now)
+
+    free = [each for each in ready if may_be_tried(each)]
+    used = {each.shot: _used(ledger, each.shot, simulated=simulated) for each in free[:MAX_SHOTS_PER_TICK]}
+    lines = ledger.budget_lines(opened.budgets, simulated=simulated)
+    chosen = with_room(free[:MAX_SHOTS_PER_TICK], lines, opened.budgets.shot, used, now)
+    return len(waiting), _requests(order, chosen, moment)
+
+
+def _requests(order: Sequence[str], chosen: Sequence[Deferral], moment: datetime) -> list[dg.RunRequest]:
+    """Over exactly these shots; those whose eldest has waited longest come first."""
+    since = {each.shot: (each.since, each.times) for each in chosen}
+    pieces = contiguous_pieces(order, frozenset(since))
+    pieces.sort(key=lambda piece: min(since[key][0] for key in piece.keys))
+    requests: list[dg.RunRequest] = []
+    for piece in pieces:
+        text = json.dumps([piece.keys, [since[key][1] for key in piece.keys], moment.isoformat()])
+        key = f"deferred-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        requests.append(dg.RunRequest(run_key=key, tags={**piece.range_tags, ASKED_BY: str(AskedBy.SCHEDULE)}))
+    return requests
+
+
+def _needs_nothing(row: IndexedShot | None) -> bool:
+    """Its files are gone, or a run has brought it to an end meanwhile."""
+    return row is None or row.gone_at is not None or row.finished_version == row.version
+
+
+def _is_as_deferred(row: IndexedShot) -> bool:
+    """A shot that has changed since is the sensor's, which takes the new version up."""
+    return row.ready and not is_to_be_taken_up(row)
+
+
+def _used(ledger: Ledger, shot: str, *, simulated: bool) -> Money:
+    jobs = ledger.jobs(shot=shot, simulated=simulated)
+    return Money.total(job.held + (job.billed or Money(0)) for job in jobs)
 
 
 @dg.schedule(

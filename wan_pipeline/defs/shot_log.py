@@ -23,6 +23,7 @@ from wan_pipeline.defs.metadata import (
     quoted_metadata,
     video_metadata,
 )
+from wan_pipeline.defs.passing import patiently
 from wan_pipeline.generation.events import GOOD_VERDICTS, Event, Finished, Inspected, Progress, Quoted, Verdict
 
 DATA_VERSION_TAG = "dagster/data_version"  # what Dagster reads; a test compares it with Dagster's own
@@ -82,7 +83,8 @@ class ShotLog:
         if asset in self._assets:
             # Events logged this way get no data version from Dagster: the content's hash is it.
             tags = {DATA_VERSION_TAG: digest}
-            self._context.log_event(dg.AssetMaterialization(asset, partition=shot, metadata=metadata, tags=tags))
+            event = dg.AssetMaterialization(asset, partition=shot, metadata=metadata, tags=tags)
+            patiently(self._context.log_event, event)
 
     def _check(self, asset: dg.AssetKey, shot: str, results: Mapping[str, tuple[bool, Metadata]]) -> None:
         """Log these checks of one shot, where they are selected, as checks of its newest materialization.
@@ -103,13 +105,13 @@ class ShotLog:
                 target_materialization_data=target,
             )
             # Dagster logs it (a test sees it), but its annotation does not say so.
-            self._context.log_event(cast(Any, evaluation))
+            patiently(self._context.log_event, cast(Any, evaluation))
 
     def _newest_materialization(
         self, asset: dg.AssetKey, shot: str
     ) -> AssetCheckEvaluationTargetMaterializationData | None:
         filters = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[shot])
-        records = self._context.instance.fetch_materializations(filters, limit=1).records
+        records = patiently(self._context.instance.fetch_materializations, filters, limit=1).records
         if not records:
             return None
         return AssetCheckEvaluationTargetMaterializationData(

@@ -65,6 +65,16 @@ def is_to_be_taken_up(row: IndexedShot) -> bool:
     return row.ready or not (taken_up_in_order and row.taken_up_version == row.version.partition(_MISTAKES)[0])
 
 
+def is_unfinished(row: IndexedShot) -> bool:
+    """Was this version taken up, and has no run brought it to an end?"""
+    return (
+        row.ready
+        and row.gone_at is None
+        and row.taken_up_version == row.version
+        and row.finished_version != row.version
+    )
+
+
 def is_left_to_schedule(row: IndexedShot) -> bool:
     """A shot that was not due when this version was first seen is the schedule's, every other the sensor's; so no two
     ever ask for the same."""
@@ -77,14 +87,16 @@ def is_due(row: IndexedShot, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One run to be asked for: neighbouring shots at these versions. The same shots and versions give the same key."""
+    """One run to be asked for: neighbouring shots at these versions, taken up so many times before. The same give the same
+    key, so that Dagster launches nothing twice; a shot that is taken up again has another one, or Dagster would skip it."""
 
     piece: Piece
     versions: tuple[str, ...]
+    times: tuple[int, ...]
 
     @property
     def run_key(self) -> str:
-        text = json.dumps([self.piece.keys, self.versions])
+        text = json.dumps([self.piece.keys, self.versions, self.times])
         return f"shots-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
@@ -96,7 +108,9 @@ def group_requests(order: Sequence[str], rows: Iterable[IndexedShot]) -> list[Re
     for ready in (True, False):
         wanted = {key for key, row in by_key.items() if row.ready is ready}
         for piece in contiguous_pieces(order, wanted):
-            requests.append(Request(piece, tuple(by_key[key].version for key in piece.keys)))
+            rows_of_piece = [by_key[key] for key in piece.keys]
+            versions = tuple(row.version for row in rows_of_piece)
+            requests.append(Request(piece, versions, tuple(row.times_taken_up for row in rows_of_piece)))
     return requests
 
 
@@ -133,9 +147,49 @@ def read_cursor(cursor: str | None) -> dict[str, str]:
         return {}
 
 
-def remember_finished(index: ShotIndex, finished: Sequence[Finished], now: datetime, *, simulated: bool) -> None:
-    """A shot that a run has brought to an end is taken up, whoever asked; the sensor needs not ask for it again."""
-    open_ends = (Verdict.NOT_DUE, Verdict.IN_FLIGHT, Verdict.STOPPED)
-    done = [seen(item.shot, simulated=simulated) for item in finished if item.verdict not in open_ends]
+def remember_begun(index: ShotIndex, shots: Sequence[Shot], now: datetime, *, simulated: bool) -> None:
+    """A run begins with these shots, whoever asked: should it never come to their end, they are taken up again. Those that
+    are not ready or not due stay the sensor's and the schedule's."""
+    found = [seen(shot, simulated=simulated) for shot in shots if shot.ready]
+    found = [item for item in found if item.not_before is None or item.not_before <= now]
+    index.save(found, now)
+    index.mark_taken_up([item.key for item in found], [item.version for item in found], now)
+
+
+def remember_finished(
+    index: ShotIndex,
+    finished: Sequence[Finished],
+    now: datetime,
+    *,
+    simulated: bool,
+    terminated: bool = False,
+    collect_only: bool = False,
+) -> None:
+    """A shot that a run has brought to an end is taken up and finished, whoever asked; nobody needs to ask for it again.
+
+    `terminated`: a person ended the run, and with it what it had not bought yet. `collect_only`: the run was not to buy, so
+    that nothing was there to be collected is no end.
+    """
+    done = [
+        seen(item.shot, simulated=simulated)
+        for item in finished
+        if _is_an_end(item.verdict, terminated=terminated) and not (collect_only and found_nothing(item))
+    ]
+    keys, versions = [item.key for item in done], [item.version for item in done]
     index.save(done, now)
-    index.mark_taken_up([item.key for item in done], [item.version for item in done], now)
+    index.mark_taken_up(keys, versions, now)
+    index.mark_finished(keys, versions, now)
+
+
+_OPEN_ENDS = frozenset({Verdict.NOT_DUE, Verdict.IN_FLIGHT, Verdict.AMBIGUOUS, Verdict.DEFERRED})
+
+
+def _is_an_end(verdict: Verdict, *, terminated: bool) -> bool:
+    if verdict is Verdict.STOPPED:
+        return terminated
+    return verdict not in _OPEN_ENDS
+
+
+def found_nothing(item: Finished) -> bool:
+    """Of a run that only collects: there was nothing of this shot in flight, or it was not due, so nothing was decided."""
+    return item.job_id is None and item.verdict is Verdict.FAILED

@@ -67,6 +67,17 @@ class Batch:
         if self._error is not None:
             raise self._error
 
+    def rest(self) -> list[Event]:
+        """What was told and not taken: for after the block, when an error has left it and nothing more is told."""
+        found: list[Event] = []
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                return found
+            if event is not None:
+                found.append(event)
+
     def _work(self, shots: list[Shot], stage: Stage, options: ClaimOptions, run_id: str | None) -> None:
         try:
             self.results = asyncio.run(self._engine.run(shots, stage, options, self._events.put, run_id))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.storage.tags import RUN_KEY_TAG
+from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 
 from wan_pipeline.definitions import build_defs
-from wan_pipeline.defs import shot_log, take_up
+from wan_pipeline.defs import runs_of_shots, shot_log, take_up
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("pandas", "matplotlib", "av", "s3fs", "aiobotocore", "PIL", "pyarrow", "starlette", "uvicorn", "alembic")
@@ -67,6 +67,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_whether_it_spends() -> None
         "shot_quotes",
         "generated_videos",
         "cost_reports",
+        "budgets",
     }
     for node in nodes:
         assert node.description
@@ -78,9 +79,15 @@ def test_every_asset_says_what_it_is_whose_it_is_and_whether_it_spends() -> None
 
 def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
     repository = build_defs().get_repository_def()
-    assert {job.name for job in repository.get_all_jobs()} >= {"make_videos", "quote_shots", "daily_report"}
+    assert {job.name for job in repository.get_all_jobs()} >= {
+        "make_videos",
+        "quote_shots",
+        "daily_report",
+        "resolve_job",
+    }
     assert [(sensor.name, sensor.default_status.value) for sensor in repository.sensor_defs] == [
-        ("bucket_sensor", "RUNNING")
+        ("bucket_sensor", "RUNNING"),
+        ("recovery_sensor", "RUNNING"),
     ]
     assert {
         (schedule.name, schedule.default_status.value, schedule.execution_timezone)
@@ -94,3 +101,4 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
 def test_tags_are_dagsters_own() -> None:
     assert shot_log.DATA_VERSION_TAG == DATA_VERSION_TAG
     assert take_up.RUN_KEY_TAG == RUN_KEY_TAG
+    assert runs_of_shots.PARTITION_TAG == PARTITION_NAME_TAG

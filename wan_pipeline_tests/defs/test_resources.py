@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from wan_pipeline.defs import failures
 from wan_pipeline.defs.resources import (
     BucketResource,
     LedgerResource,
@@ -43,7 +44,8 @@ def test_live_mode_without_the_key_that_a_shot_needs_fails_that_shot_and_names_t
     assert lab.jobs() == []
 
 
-def test_an_unreachable_ledger_fails_at_once_without_its_password(lab: Lab) -> None:
+def test_an_unreachable_ledger_fails_without_its_password(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "RETRY_WAITS_S", [0.0])
     url = "postgresql+psycopg2://somebody:s3cret@127.0.0.1:1/ledger"
     lab.overrides["ledger"] = LedgerResource(url=url)
 

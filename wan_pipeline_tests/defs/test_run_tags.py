@@ -20,6 +20,11 @@ PARENT = {"dagster/parent_run_id": "0123"}
         pytest.param({"dagster/backfill": "abc"}, ClaimOptions(retry_failed=True), id="so does a backfill"),
         pytest.param({"wan/asked_by": "sensor"}, ClaimOptions(), id="the sensor retries nothing"),
         pytest.param({"wan/asked_by": "schedule"}, ClaimOptions(), id="nor does a schedule"),
+        pytest.param(
+            {"wan/asked_by": "recovery", "wan/collect_only": "true"},
+            ClaimOptions(collect_only=True),
+            id="recovery never buys",
+        ),
         pytest.param({"wan/asked_by": "run"}, ClaimOptions(), id="`run` says what it wants"),
         pytest.param(
             {"wan/asked_by": "run", "wan/retry_failed": "true"}, ClaimOptions(retry_failed=True), id="and gets it"
@@ -74,3 +79,6 @@ def test_the_tags_read_are_those_that_dagster_writes() -> None:
     assert run_tags.PARENT_RUN_ID_TAG == dagster_tags.PARENT_RUN_ID_TAG
     assert run_tags.PARENT_BACKFILL_ID_TAG == dagster_tags.PARENT_BACKFILL_ID_TAG
     assert run_tags.RETRY_NUMBER_TAG == dagster_tags.RETRY_NUMBER_TAG
+    assert run_tags.MAX_RETRIES_TAG == dagster_tags.MAX_RETRIES_TAG
+    assert run_tags.RETRY_ON_FAILURE_TAG == dagster_tags.RETRY_ON_ASSET_OR_OP_FAILURE_TAG
+    assert run_tags.PRIORITY_TAG == dagster_tags.PRIORITY_TAG

@@ -26,7 +26,8 @@ def _wait_for(lab: Lab, moments: dict[str, datetime]) -> str:
 
 def _tick(lab: Lab) -> list[dg.RunRequest]:
     resources = {"installation": lab.installation}
-    with dg.build_schedule_context(lab.instance, resources=resources) as context:
+    moment = datetime.now(UTC)
+    with dg.build_schedule_context(lab.instance, resources=resources, scheduled_execution_time=moment) as context:
         result = due_shots(context)
     return [] if isinstance(result, dg.SkipReason) else cast(list[dg.RunRequest], result)
 

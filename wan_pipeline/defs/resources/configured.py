@@ -42,7 +42,7 @@ class ConfiguredByVariables(dg.ConfigurableResource[Any]):
 
 
 class SettingsResource(ConfiguredByVariables):
-    """Mode, home, budgets, and how shots are taken up."""
+    """Mode, home, budgets, how shots are taken up, and how lost answers are found out."""
 
     VARIABLES: ClassVar[Mapping[str, str]] = {
         "mode": "WAN_MODE",
@@ -50,6 +50,9 @@ class SettingsResource(ConfiguredByVariables):
         "daily_budget_usd": "WAN_DAILY_BUDGET_USD",
         "monthly_budget_usd": "WAN_MONTHLY_BUDGET_USD",
         "shot_budget_usd": "WAN_SHOT_BUDGET_USD",
+        "campaign_budgets_usd": "WAN_CAMPAIGN_BUDGETS_USD",
+        "public_callback_url": "WAN_PUBLIC_CALLBACK_URL",
+        "absent_after_seconds": "WAN_ABSENT_AFTER_SECONDS",
         "default_model": "WAN_DEFAULT_MODEL",
         "settle_seconds": "WAN_SETTLE_SECONDS",
     }
@@ -59,6 +62,15 @@ class SettingsResource(ConfiguredByVariables):
     daily_budget_usd: str | None = Field(None, description="Most that may be spent and held per UTC day. Default: 25")
     monthly_budget_usd: str | None = Field(None, description="The same per UTC month. Default: 250")
     shot_budget_usd: str | None = Field(None, description="The same per shot, all its takes together. Default: 5")
+    campaign_budgets_usd: str | None = Field(
+        None, description="Most for all that is ever bought for a campaign: spring=50,summer=20.50. Default: none"
+    )
+    public_callback_url: str | None = Field(
+        None, description="Where providers reach `wan-pipeline receiver`. Default: none, and no callback is asked for."
+    )
+    absent_after_seconds: str | None = Field(
+        None, description="How long after a lost answer a provider's 'no such job' is believed. Default: 14400"
+    )
     default_model: str | None = Field(None, description="For shots that name no model.")
     settle_seconds: str | None = Field(None, description="How long a shot's files must be unchanged first. Default: 5")
 
@@ -93,6 +105,9 @@ class ProviderResource(ConfiguredByVariables):
     base_url: str | None = Field(None, description="Default: the documented host.")
     max_in_flight: int | None = Field(None, description="Jobs under way at once. Default: the provider's lowest tier.")
     submits_per_minute: int | None = Field(None, description="Default: the provider's lowest tier.")
+    monthly_budget_usd: str | None = Field(
+        None, description="Most that may be spent and held at this provider per UTC month. Default: no limit of its own"
+    )
 
 
 class ShortApiResource(ProviderResource):
@@ -104,6 +119,7 @@ class ShortApiResource(ProviderResource):
         "base_url": "SHORTAPI_BASE_URL",
         "max_in_flight": "WAN_SHORTAPI_MAX_IN_FLIGHT",
         "submits_per_minute": "WAN_SHORTAPI_SUBMITS_PER_MINUTE",
+        "monthly_budget_usd": "WAN_SHORTAPI_MONTHLY_BUDGET_USD",
     }
 
 
@@ -116,6 +132,7 @@ class AimlApiResource(ProviderResource):
         "base_url": "AIMLAPI_BASE_URL",
         "max_in_flight": "WAN_AIMLAPI_MAX_IN_FLIGHT",
         "submits_per_minute": "WAN_AIMLAPI_SUBMITS_PER_MINUTE",
+        "monthly_budget_usd": "WAN_AIMLAPI_MONTHLY_BUDGET_USD",
     }
 
 
@@ -128,6 +145,7 @@ class WaveSpeedResource(ProviderResource):
         "base_url": "WAVESPEED_BASE_URL",
         "max_in_flight": "WAN_WAVESPEED_MAX_IN_FLIGHT",
         "submits_per_minute": "WAN_WAVESPEED_SUBMITS_PER_MINUTE",
+        "monthly_budget_usd": "WAN_WAVESPEED_MONTHLY_BUDGET_USD",
     }
 
 

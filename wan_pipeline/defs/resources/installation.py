@@ -9,6 +9,7 @@ Nothing ever falls back to the simulator.
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -62,6 +63,8 @@ class RunningBatch(Protocol):
 
     def events(self) -> Iterator[Event]: ...
 
+    def rest(self) -> list[Event]: ...
+
 
 @dataclass(frozen=True)
 class OpenInstallation:
@@ -95,6 +98,7 @@ class OpenInstallation:
             connect=self.connect,
             download_transport=self._transport,
             simulated=self.simulated,
+            absent_after=self.absent_after,
         )
 
     @property
@@ -103,8 +107,23 @@ class OpenInstallation:
         return self.settings.mode == "demo"
 
     @property
+    def absent_after(self) -> timedelta:
+        """How long after a submission "the provider has no such job" is believed."""
+        return timedelta(seconds=self.settings.absent_after_seconds)
+
+    @property
     def budgets(self) -> Budgets:
-        return Budgets(self.settings.daily_budget, self.settings.monthly_budget, self.settings.shot_budget)
+        """Every limit that is set."""
+        from wan_pipeline.providers.connect import PROVIDERS
+
+        own = {name: getattr(self.settings, f"{name}_monthly_budget") for name in PROVIDERS}
+        return Budgets(
+            self.settings.daily_budget,
+            self.settings.monthly_budget,
+            self.settings.shot_budget,
+            campaigns=self.settings.campaign_budgets,
+            providers={name: amount for name, amount in own.items() if amount is not None},
+        )
 
     def connect(self, provider: str) -> AbstractAsyncContextManager[ProviderClient]:
         """The provider's client. Raises ConfigurationError in live mode without its key."""
@@ -120,7 +139,8 @@ class OpenInstallation:
         if key is None:
             raise ConfigurationError(missing_key(info.key_variable, info.title))
         base_url = getattr(self.settings, f"{provider}_base_url")
-        return connect(provider, base_url, key, self._limits(provider, info.lowest_tier_limits))
+        limits = self._limits(provider, info.lowest_tier_limits)
+        return connect(provider, base_url, key, limits, callback_base_url=self.settings.public_callback_url)
 
     def check(self) -> None:
         """Is everything there that a batch needs? Raises ConfigurationError that says what is not, and the remedy."""

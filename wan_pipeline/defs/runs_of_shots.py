@@ -1,0 +1,96 @@
+"""Which shots Dagster's runs are over: those that are covered by a run under way, and how often others were tried of late.
+
+What belongs here: reading runs. What does not: launching them, and what a shot needs (recovery.py, schedules.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from wan_pipeline.defs import names
+from wan_pipeline.defs.partitions import RANGE_END_TAG, RANGE_START_TAG
+from wan_pipeline.defs.run_tags import is_recovery
+
+PARTITION_TAG = "dagster/partition"  # Dagster's name; a test compares it with the one it uses
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_LOOK_BACK = timedelta(hours=6)
+_MOST_RUNS = 500  # looked back at: a guard, not a measure
+_FIRST_WAIT = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """What was tried of late: how many runs over each shot, and when the last of them ended."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+    last_end: dict[str, datetime] = field(default_factory=dict[str, datetime])
+
+    def add(self, keys: Sequence[str], ended: datetime) -> None:
+        self.counts.update(keys)
+        for key in keys:
+            self.last_end[key] = max(ended, self.last_end.get(key, ended))
+
+    def not_before(self, key: str, longest: timedelta) -> datetime | None:
+        """When the shot may be tried again: each try doubles the wait after it. None: at once."""
+        count = self.counts[key]
+        if not count:
+            return None
+        return self.last_end[key] + min(longest, _FIRST_WAIT * 2 ** min(count - 1, 20))
+
+
+@dataclass(frozen=True, slots=True)
+class RunsOfShots:
+    """`covered`: by a run that is queued or under way, and that would make or collect them. `collections`: runs of the
+    recovery sensor, however they ended. `failures`: all other runs that failed or were cancelled."""
+
+    covered: frozenset[str]
+    collections: Tries
+    failures: Tries
+
+    @classmethod
+    def read(cls, instance: dg.DagsterInstance, order: Sequence[str], now: datetime) -> RunsOfShots:
+        """`order` are the partitions in their order: a run names the first and the last of its range."""
+        places = {key: place for place, key in enumerate(order)}
+        covered: set[str] = set()
+        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+            if makes_videos(run):
+                covered.update(shots_of(run, order, places))
+        collections, failures = Tries(), Tries()
+        filters = dg.RunsFilter(created_after=now - _LOOK_BACK)
+        for record in instance.get_run_records(filters, limit=_MOST_RUNS):
+            run = record.dagster_run
+            if not run.is_finished or not makes_videos(run):
+                continue
+            ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now
+            if is_recovery(run.tags):
+                collections.add(shots_of(run, order, places), ended)
+            elif run.status is not dg.DagsterRunStatus.SUCCESS:
+                failures.add(shots_of(run, order, places), ended)
+        return cls(frozenset(covered), collections, failures)
+
+
+def makes_videos(run: dg.DagsterRun) -> bool:
+    """Is the asset of the videos in this run's selection, whatever job it is of?"""
+    if run.job_name == names.MAKE_VIDEOS and not run.asset_selection:
+        return True
+    return names.GENERATED_VIDEOS in (run.asset_selection or ())
+
+
+def shots_of(run: dg.DagsterRun, order: Sequence[str], places: dict[str, int]) -> Sequence[str]:
+    """The partitions of a run, by its tags."""
+    first, last = run.tags.get(RANGE_START_TAG), run.tags.get(RANGE_END_TAG)
+    if first in places and last in places:
+        return order[places[first] : places[last] + 1]
+    single = run.tags.get(PARTITION_TAG)
+    return [single] if single is not None else []
