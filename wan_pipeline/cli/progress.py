@@ -59,6 +59,14 @@ def reason_line(shot: str, verdict: Verdict, reason: str) -> str:
     return ": ".join(part for part in (shot, str(verdict), reason.removeprefix(f"{verdict}: ")) if part)
 
 
+def noted(event: Progress) -> str | None:
+    """What a person is told of a job under way: that a lost one was found, and what became of one that was asked for
+    before the shot changed."""
+    if event.note.startswith("found as "):
+        return f"{event.shot.key}: a request whose answer was lost is {event.note} and goes on; it is not bought again"
+    return f"{event.shot.key}: {event.note}" if event.note.startswith("take ") else None
+
+
 class _Lines:
     """One plain line for each finished shot."""
 
@@ -72,6 +80,8 @@ class _Lines:
             with self._lock:
                 self._done += 1
                 say(f"[{self._done}/{self._total}] {told(event)}")
+        elif isinstance(event, Progress) and (note := noted(event)):
+            say(note)
 
     def say(self, text: str) -> None:
         say(text)
@@ -118,6 +128,8 @@ class _Live:
                     self._spent += event.billed or ZERO
         if isinstance(event, Finished) and event.verdict not in GOOD_VERDICTS:
             self.say(told(event))
+        elif isinstance(event, Progress) and (note := noted(event)):
+            self.say(note)
 
     def say(self, text: str) -> None:
         self._live.console.print(text, markup=False)
