@@ -41,9 +41,9 @@ class Settings(BaseSettings):
     campaign_budgets: Annotated[dict[str, Money], NoDecode] = Field(
         default_factory=dict[str, Money], alias="WAN_CAMPAIGN_BUDGETS_USD"
     )
-    shortapi_monthly_budget: Annotated[Money, NoDecode] | None = Field(None, alias="WAN_SHORTAPI_MONTHLY_BUDGET_USD")
-    aimlapi_monthly_budget: Annotated[Money, NoDecode] | None = Field(None, alias="WAN_AIMLAPI_MONTHLY_BUDGET_USD")
-    wavespeed_monthly_budget: Annotated[Money, NoDecode] | None = Field(None, alias="WAN_WAVESPEED_MONTHLY_BUDGET_USD")
+    shortapi_monthly_budget: Annotated[Money | None, NoDecode] = Field(None, alias="WAN_SHORTAPI_MONTHLY_BUDGET_USD")
+    aimlapi_monthly_budget: Annotated[Money | None, NoDecode] = Field(None, alias="WAN_AIMLAPI_MONTHLY_BUDGET_USD")
+    wavespeed_monthly_budget: Annotated[Money | None, NoDecode] = Field(None, alias="WAN_WAVESPEED_MONTHLY_BUDGET_USD")
 
     public_callback_url: str | None = Field(None, alias="WAN_PUBLIC_CALLBACK_URL")
     # How long after a submission "the provider has no such job" is believed: longer than the longest generation, and its

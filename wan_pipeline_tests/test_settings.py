@@ -86,9 +86,10 @@ def test_a_campaigns_wrong_amount_is_named_with_the_campaign(monkeypatch: pytest
         Settings.load()
 
 
-def test_a_providers_monthly_budget_may_be_zero_and_then_buys_nothing_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_providers_monthly_budget_is_exact_and_may_be_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAN_SHORTAPI_MONTHLY_BUDGET_USD", "0")
-    assert Settings.load().provider_budgets == {"shortapi": Money.usd(0)}
+    monkeypatch.setenv("WAN_WAVESPEED_MONTHLY_BUDGET_USD", "0.30")
+    assert Settings.load().provider_budgets == {"shortapi": Money.usd(0), "wavespeed": Money.usd("0.30")}
 
 
 def test_a_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,14 @@ from wan_pipeline.cli.exits import ALL_MADE, FAILED
 from wan_pipeline.cli.opened import open_installation
 from wan_pipeline.cli.options import check_keys, example, json_option, shots_option
 from wan_pipeline.money import ZERO, Money
+from wan_pipeline.spend.budget import DAILY, MONTHLY, campaign_name, provider_name
 from wan_pipeline.spend.records import OPEN_STATES, Job, JobState, Take
 
 if TYPE_CHECKING:
     from wan_pipeline.defs.resources import OpenInstallation
     from wan_pipeline.generation.events import Finished, Inspected, Quoted
     from wan_pipeline.shots.shot import Shot
-    from wan_pipeline.spend.records import BudgetUse
+    from wan_pipeline.spend.records import BudgetLine
 
 TO_BUY = "to be bought"
 
@@ -40,6 +41,14 @@ class ShotQuote:
     rule: str = ""
     notes: tuple[str, ...] = ()
     problem: str = ""
+    campaign: str | None = None
+
+    @property
+    def budgets(self) -> frozenset[str]:
+        """The names of the budgets that it would count in, where they are set."""
+        provider = (self.model or "").partition("/")[0]
+        campaign = {campaign_name(self.campaign)} if self.campaign is not None else set[str]()
+        return frozenset({DAILY, MONTHLY, provider_name(provider), *campaign})
 
     def as_json(self) -> dict[str, Any]:
         pays = self.status == TO_BUY
@@ -74,8 +83,8 @@ def command(shots: tuple[str, ...], as_json: bool) -> int:
         chosen = [shot for shot in found if not shots or shot.key in shots]
         simulated = opened.settings.mode == "demo"
         quotes = _quotes(opened, chosen, simulated=simulated)
-        use = opened.ledger.budget_use(simulated=simulated)
-        _tell(opened, quotes, use, as_json=as_json)
+        lines = opened.ledger.budget_lines(opened.budgets, simulated=simulated)
+        _tell(opened, quotes, lines, as_json=as_json)
     return FAILED if any(quote.problem for quote in quotes) else ALL_MADE
 
 
@@ -127,6 +136,7 @@ def _quotes(opened: OpenInstallation, shots: Sequence[Shot], *, simulated: bool)
                 quote.quote.high,
                 quote.quote.rule,
                 quote.warnings,
+                campaign=end.shot.campaign,
             )
         )
     return quotes
@@ -140,7 +150,7 @@ def _status(quoted: Quoted, own_digest: str, take: Take | None, job: Job | None,
         job = None
     if job is None or (job.state is not JobState.STORED and job.state not in OPEN_STATES):
         job = latest.get(quoted.digest, job)
-    if job is None or (job.state is JobState.REJECTED and job.retryable):
+    if job is None or _is_bought_anew(job, quoted):
         return TO_BUY
     if job.state is JobState.STORED:
         return "made already" if job.shot == quoted.shot.key else f"made already for {job.shot}"
@@ -149,21 +159,24 @@ def _status(quoted: Quoted, own_digest: str, take: Take | None, job: Job | None,
     return "ambiguous: stands" if job.state is JobState.AMBIGUOUS else f"{job.state}: stands until asked for by name"
 
 
-def _tell(opened: OpenInstallation, quotes: list[ShotQuote], use: BudgetUse, *, as_json: bool) -> None:
+def _is_bought_anew(job: Job, quoted: Quoted) -> bool:
+    """Given up for no fault of the request, found to be nowhere, or a person has allowed a second purchase at this price."""
+    if job.duplicate_allowed is not None and job.state in (JobState.RELEASED, JobState.WRITTEN_OFF):
+        return quoted.quote.high <= job.duplicate_allowed
+    return job.retryable and job.state in (JobState.REJECTED, JobState.RELEASED)
+
+
+def _tell(opened: OpenInstallation, quotes: list[ShotQuote], lines: list[BudgetLine], *, as_json: bool) -> None:
     settings = opened.settings
     pays = [quote for quote in quotes if quote.status == TO_BUY]
     low, high = Money.total(quote.low for quote in pays), Money.total(quote.high for quote in pays)
-    left = {
-        "WAN_DAILY_BUDGET_USD": settings.daily_budget - use.day.used,
-        "WAN_MONTHLY_BUDGET_USD": settings.monthly_budget - use.month.used,
-    }
     if as_json:
         print_json(
             {
                 "simulated": settings.mode == "demo",
                 "shots": [quote.as_json() for quote in quotes],
                 "totals": {"to_pay_low_usd": str(low), "to_pay_usd": str(high)},
-                "budgets_left_usd": {name: str(amount) for name, amount in left.items()},
+                "budgets_left_usd": {line.name: str(line.left) for line in lines},
             }
         )
         return
@@ -175,9 +188,10 @@ def _tell(opened: OpenInstallation, quotes: list[ShotQuote], use: BudgetUse, *, 
     print(
         f"{len(pays)} of {len(quotes)} shots to be bought: {usd(low)} to {usd(high)} USD{simulated}. Nothing is bought."
     )
-    for name, amount in left.items():
-        short = "" if high <= amount else ": NOT ENOUGH for all of it"
-        print(f"{name}: {usd(amount)} USD left{short}")
+    for line in lines:
+        needed = Money.total(quote.high for quote in pays if line.name in quote.budgets)
+        short = "" if needed <= line.left else f": NOT ENOUGH for the {usd(needed)} USD that may be needed"
+        print(f"{line.name}: {usd(line.left)} USD left{short}")
 
 
 def _print(quotes: list[ShotQuote]) -> None:

@@ -28,6 +28,24 @@ MISTAKES = [
     pytest.param(["simulator", "--latency", "long"], {}, ["--latency", "long"], id="no number"),
     pytest.param(["simulator"], {"WAN_SIMULATOR_RENDER": "none"}, ["none", "shared"], id="a wrong variable"),
     pytest.param(["dev", "--port", "70000"], {}, ["--port", "70000"], id="no port"),
+    pytest.param(["receiver"], {"WAN_PUBLIC_CALLBACK_URL": "http://127.0.0.1:1"}, ["SHORTAPI_KEY"], id="no key"),
+    pytest.param(["receiver", "--port", "many"], {}, ["--port", "many"], id="no port for callbacks"),
+    pytest.param(["doctor", "--verify-hashes"], {}, ["--rebuild-ledger"], id="hashes of nothing"),
+    pytest.param(
+        ["doctor", "--rebuild-ledger"],
+        {"WAN_LEDGER_URL": "postgresql+psycopg2://user:secret@127.0.0.1:1/wan"},
+        ["WAN_LEDGER_URL", "127.0.0.1", "***"],
+        id="no ledger to rebuild",
+    ),
+    pytest.param(
+        ["doctor", "--rebuild-ledger"], {"WAN_BUCKET_URL": "/nowhere/at/all"}, ["WAN_BUCKET_URL"], id="no manifests"
+    ),
+    pytest.param(
+        ["run"],
+        {"WAN_CAMPAIGN_BUDGETS_USD": "spring", "WAN_PUBLIC_CALLBACK_URL": "example.org"},
+        ["WAN_CAMPAIGN_BUDGETS_USD", "spring=50", "WAN_PUBLIC_CALLBACK_URL", "https://"],
+        id="no budget, no URL",
+    ),
     pytest.param(
         ["jobs"],
         {"WAN_LEDGER_URL": "postgresql+psycopg2://user:secret@127.0.0.1:1/wan"},
