@@ -152,6 +152,8 @@ class _Manifest:
         state = self.row.one_of("state", JobState)
         if state not in _RESTORABLE:
             raise _RefusedError(f"its job is {state}: only what was stored, or kept for inspection, can be restored")
+        # What stands beside the job is read as strictly as what stands in it.
+        take = _Row({"shot": self.item.shot, "take": self.item.take, "own_digest": self.item.own_digest})
         try:
             existing = rows.job(self.step.connection, job_id, lock=True)
         except UnknownJobError:
@@ -161,7 +163,7 @@ class _Manifest:
         else:
             self._must_agree_with(existing, state)
         self._add_take(self.row.text("shot"), self.row.whole("take", 1), job_id, self.row.text("own_digest"))
-        self._add_take(self.item.shot, self.item.take, job_id, self.item.own_digest)
+        self._add_take(take.text("shot"), take.whole("take", 1), job_id, take.text("own_digest"))
 
     def _must_agree_with(self, existing: Job, state: JobState) -> None:
         if existing.fingerprint != self.row.text("fingerprint"):
@@ -177,7 +179,7 @@ class _Manifest:
         query = sa.select(jobs.c.id).where(jobs.c.request_hash == request, jobs.c.repeat == repeat)
         other = connection.execute(query).scalar()
         if other is not None:
-            raise _RefusedError(f"the ledger has this very request, bought for the {repeat}. time, as job {other}")
+            raise _RefusedError(f"the ledger has purchase {repeat} of this very request as job {other}")
         low, high = row.money("quoted_low"), row.money("quoted_high")
         if low > high:
             raise _RefusedError(f"job.quoted_low {low} is above job.quoted_high {high}")
