@@ -1,4 +1,4 @@
-"""The commands that stay: simulator and dev."""
+"""The commands that stay: simulator, dev and receiver."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import signal
 import socket
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+from pydantic import SecretStr
 
+from wan_pipeline.providers.callback import callback_url
+from wan_pipeline.spend.ledger import Ledger
+from wan_pipeline.spend.records import JobState
 from wan_pipeline_tests.cli.house import House
+from wan_pipeline_tests.spend.samples import job_in, request_for
 
 
 def first_match(process: subprocess.Popen[str], path: Path, pattern: str) -> str:
@@ -111,3 +117,49 @@ def test_dev_makes_what_is_put_into_the_inbox_serves_its_poster_and_leaves_nothi
         process.wait(120)
     assert process.returncode == 130, output.read_text()
     assert [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_the_receiver_writes_genuine_callbacks_down_as_hints_forged_ones_not_and_its_log_has_no_token(
+    tmp_path: Path,
+) -> None:
+    key = "sk-of-shortapi-0123456789"
+    house = House(tmp_path, {"WAN_MODE": "live", "SHORTAPI_KEY": key})
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
+        job = job_in(ledger, JobState.AMBIGUOUS, request_for(provider="shortapi", model="shortapi/wan-2.6-i2v"))
+        ledger.record_look(job.id, [], datetime.now(UTC) + timedelta(hours=1))
+    output = tmp_path / "output"
+    process = start(house, output, "receiver", "--port", "0")
+    try:
+        base = first_match(process, output, r"callbacks at (http://\S+),")
+        assert "WAN_PUBLIC_CALLBACK_URL is not set" in output.read_text()
+        url = callback_url(base, SecretStr(key), str(job.attempt_id))
+        forged = callback_url(base, SecretStr("another-key-0123456789"), str(job.attempt_id))
+        body = {"job_id": "their-id-7", "status": 2}
+        assert httpx.post(forged, json=body).status_code == 404
+        assert httpx.get(url).status_code in (404, 405)
+        assert house.data("jobs", "--state", "ambiguous")[0]["hints"] == []
+        assert httpx.post(url, json=body).status_code == 204
+        assert httpx.post(url, json=body).status_code == 204
+        (said,) = house.data("jobs", "--state", "ambiguous")
+        assert said["hints"] == ["their-id-7"]
+        assert said["next"].startswith("is looked for by the next")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert process.returncode == 0, output.read_text()
+    told = output.read_text()
+    assert "Traceback" not in told
+    for secret in (key, url.rpartition("/")[2], forged.rpartition("/")[2]):
+        assert secret not in told
+
+
+def test_a_second_receiver_on_the_same_port_says_that_it_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = House(tmp_path, {"SHORTAPI_KEY": "k"}).run("receiver", "--port", port)
+    assert done.returncode == 2
+    assert port in done.stderr
+    assert "WAN_MODE=demo" in done.stderr
+    assert "Traceback" not in done.stderr
