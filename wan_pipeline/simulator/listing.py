@@ -92,7 +92,7 @@ class Listings:
             where.append("(ready_us, number) < (?, ?)")
             values += [after[0] - lag_us, after[1]]
         rows = self._books.select(
-            f"SELECT id, number, model, charged_nanos, ready_us FROM jobs WHERE {' AND '.join(where)}"  # noqa: S608
+            f"SELECT id, number, model, charged_nanos, ready_us FROM jobs INDEXED BY jobs_by_end WHERE {' AND '.join(where)}"  # noqa: S608
             " ORDER BY ready_us DESC, number DESC LIMIT ?",
             *values,
             limit,
@@ -170,9 +170,9 @@ class Listings:
     ) -> tuple[list[Job], int]:
         # The inner query is answered by the index alone, however far into the list the page lies.
         newest = "ORDER BY created_us DESC, number DESC"
-        inner = f"SELECT number FROM jobs WHERE {where} {newest} LIMIT ? OFFSET ?"  # noqa: S608
+        inner = f"SELECT number FROM jobs INDEXED BY jobs_by_creation WHERE {where} {newest} LIMIT ? OFFSET ?"  # noqa: S608
         jobs = self._books.select_jobs(f"number IN ({inner}) {newest}", *values, *page)
-        count = f"SELECT count(*) FROM jobs WHERE {where}"  # noqa: S608
+        count = f"SELECT count(*) FROM jobs INDEXED BY jobs_by_creation WHERE {where}"  # noqa: S608
         return jobs, int(self._books.select(count, *values)[0][0]) if counted else 0
 
     def _now_us(self) -> int:
