@@ -58,9 +58,10 @@ class UselessError(DownloadError):
     """It came, and is no video that can be played, or too large. `final`: nothing else will ever come; then `kept_key`
     says where it lies for inspection, where it was kept."""
 
-    def __init__(self, reason: str, sha256: str, *, is_page: bool = False) -> None:
+    def __init__(self, reason: str, sha256: str, *, is_page: bool = False, is_whole: bool = True) -> None:
         super().__init__(reason)
-        self.sha256 = sha256
+        self.sha256 = sha256  # of what was read of it
+        self.is_whole = is_whole
         self.is_page = is_page  # a page in place of the video ("back soon") says nothing about what comes later
         self.final = False
         self.kept_key: str | None = None
@@ -169,10 +170,11 @@ class Collector:
             times += int(before[2])
         now = self._desk.parts.clock()
         error.final = is_over(job, now) or (is_enough(times) and not error.is_page)
-        said = f"{error} ({sink.size_bytes:,} bytes, sha256 {error.sha256}, in {times} batch{'es' * (times > 1)})"
+        read = "" if error.is_whole else "first "
+        said = f"{error} ({read}{sink.size_bytes:,} bytes: sha256 {error.sha256}, in {times} batch{'es' * (times > 1)})"
         error.args = (said,)
         if error.final:
-            error.kept_key = await self._desk.files(_keep, self._desk.bucket, job, sink, said, now)
+            error.kept_key = await self._desk.files(_keep, self._desk.bucket, job, sink, error, now)
 
     async def _stream(self, url: str, sink: _Sink) -> None:
         try:
@@ -183,11 +185,15 @@ class Collector:
                     raise DownloadError(f"the result's URL answers {response.status_code}")
                 promised = response.headers.get("content-length")
                 if promised and promised.isdigit() and int(promised) > _LARGEST_VIDEO_BYTES:
-                    raise UselessError(f"the result says that it is {int(promised):,} bytes large", sink.sha256)
+                    raise UselessError(
+                        f"the result says that it is {int(promised):,} bytes large", sink.sha256, is_whole=False
+                    )
                 async for chunk in response.aiter_bytes(_CHUNK):
                     await self._desk.files(sink.write, chunk)
                     if sink.size_bytes > _LARGEST_VIDEO_BYTES:
-                        raise UselessError(f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes", sink.sha256)
+                        raise UselessError(
+                            f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes", sink.sha256, is_whole=False
+                        )
                 encoded = "content-encoding" in response.headers
                 if promised and not encoded and promised.isdigit() and int(promised) != sink.size_bytes:
                     raise DownloadError(f"the download was cut: {sink.size_bytes:,} of {int(promised):,} bytes")
@@ -254,21 +260,19 @@ def _published(bucket: Bucket, job: Job) -> Collected | None:
         return None
 
 
-def _keep(bucket: Bucket, job: Job, sink: _Sink, reason: str, now: datetime) -> str | None:
+def _keep(bucket: Bucket, job: Job, sink: _Sink, error: UselessError, now: datetime) -> str:
     """Puts what cannot be used beside where the video would lie, with a manifest that says whose it is. What is too large
     was cut, so it is not kept itself."""
     key = beside(video_key(job.shot, job.take), ".unplayable")
-    whole = sink.size_bytes <= _LARGEST_VIDEO_BYTES
-    if whole:
+    if error.is_whole:
         sink.spool.seek(0)
         with bucket.writer(key, "application/octet-stream") as writer:
             while chunk := sink.spool.read(_CHUNK):
                 writer.write(chunk)
-    text = kept_manifest(
-        job, key=key if whole else None, size_bytes=sink.size_bytes, sha256=sink.sha256, reason=reason, now=now
-    )
+    kept = key if error.is_whole else None
+    text = kept_manifest(job, key=kept, size_bytes=sink.size_bytes, sha256=error.sha256, reason=str(error), now=now)
     bucket.write(f"{key}.json", text, "application/json")
-    return key if whole else f"{key}.json"
+    return kept or f"{key}.json"
 
 
 def _is_page(sink: _Sink) -> bool:
