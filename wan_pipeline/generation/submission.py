@@ -163,14 +163,16 @@ class Submitter:
                     if unsent == len(_NOT_SENT_WAITS_S):
                         job = await self._never_sent(job_id, attempt_id, reason)
                         return Submission(job, Answer.UNREACHED)
-                    await self._desk.record(ledger.mark_not_sent, job_id, attempt_id, reason)
+                    said = f"job {job_id} was not sent to {name}"
+                    await self._write_down(said, ledger.mark_not_sent, job_id, attempt_id, reason)
                     await self._desk.sleep(_NOT_SENT_WAITS_S[unsent])
                     unsent += 1
                 case Refused(reason=reason):
                     wait_s = min(_REFUSED_WAIT_AT_MOST_S, outcome.retry_after_s or _REFUSED_WAIT_S)
                     if self._gate.refused(wait_s) > _REFUSED_FOR_S:
                         self._gate.close(f"{name} has taken nothing for long: {reason}", Closed.UNREACHED)
-                    await self._desk.record(ledger.mark_refused, job_id, attempt_id, reason)
+                    said = f"{name} refused job {job_id} for now"
+                    await self._write_down(said, ledger.mark_refused, job_id, attempt_id, reason)
                     place.leave()
             again = await self._next_attempt(job_id, place)
             if isinstance(again, Submission):
@@ -216,7 +218,9 @@ class Submitter:
 
     async def _write_down(self, said: str, call: Callable[P, Job], *arguments: P.args, **named: P.kwargs) -> Job:
         """An answer that is worth money is not lost because a disk is full or a database restarts: it is kept here and
-        tried for a good while, and in the log meanwhile. Raises UnwrittenError in the end."""
+        tried for a good while, and in the log meanwhile. Nor is a refusal: left as being sent, its job would take a place
+        of the provider's limits for as long as this batch lives, and the batch might wait for that very place. Raises
+        UnwrittenError in the end."""
         loop = asyncio.get_running_loop()
         end = loop.time() + _WRITE_FOR_S
         while True:
@@ -237,6 +241,7 @@ class Submitter:
         return Submission(job, _CLOSED[self._gate.closed_kind or Closed.STOPPED])
 
     async def _never_sent(self, job_id: str, attempt_id: str | None, reason: str) -> Job:
-        return await self._desk.record(
-            self._desk.ledger.mark_rejected, job_id, attempt_id, f"never sent: {reason}", retryable=True
+        said = f"job {job_id} was never sent"
+        return await self._write_down(
+            said, self._desk.ledger.mark_rejected, job_id, attempt_id, f"never sent: {reason}", retryable=True
         )
