@@ -7,8 +7,10 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import threading
 import time
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from wan_pipeline.simulator.app import create_app, deliver_callbacks
-from wan_pipeline_tests.simulator.world import Http, World, accepted
+from wan_pipeline_tests.simulator.test_server import served
+from wan_pipeline_tests.simulator.world import KEY, Http, World, accepted, picture
 
 TOKEN = "0123456789abcdef-unguessable"
 URL = f"https://pipeline.test/shortapi/attempt-1/{TOKEN}"
@@ -207,6 +210,52 @@ def test_a_webhook_that_cannot_be_called_is_refused(world: CalledWorld):
         )
         assert answer.status_code == 400, query
     assert world.books.jobs() == []
+
+
+def test_over_http_a_callback_comes_although_the_server_was_killed_and_started_again_before_the_job_ended(
+    tmp_path: Path,
+):
+    calls: list[tuple[str, Any]] = []
+    called = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(picture())
+
+        def do_POST(self) -> None:
+            calls.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self._answer(b"")
+            called.set()
+
+        def _answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    here = f"http://127.0.0.1:{server.server_port}"
+    order = {
+        "model": "alibaba/wan-2.6/image-to-video",
+        "args": {"prompt": "A cat", "image_url": f"{here}/cat.jpg"},
+        "callback_url": f"{here}/shortapi/attempt-1/{TOKEN}",
+    }
+    try:
+        with served(tmp_path, latency_s=3.0, jitter=0.0, render="shared") as (url, process):
+            job_id = httpx.post(f"{url}/api/v1/job/create", json=order, headers=KEY).json()["data"]["job_id"]
+            process.kill()
+            process.wait()
+        with served(tmp_path, render="shared"):
+            assert called.wait(60)
+    finally:
+        server.shutdown()
+        server.server_close()
+    [(path, payload)] = calls
+    assert path == f"/shortapi/attempt-1/{TOKEN}" and payload["data"]["job_id"] == job_id
 
 
 def test_by_themselves_callbacks_follow_the_clock_also_where_it_jumps(tmp_path: Path):
