@@ -11,15 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from wan_pipeline.money import Money
+from wan_pipeline.money import ZERO, Money
 from wan_pipeline.spend.ledger import Ledger
-from wan_pipeline.spend.records import Bought, JobState, Joined, Reused, Standing
+from wan_pipeline.spend.records import Bought, Budgets, JobState, Joined, Reused, Standing, SubmitLimits
 from wan_pipeline_tests.spend import workers
-from wan_pipeline_tests.spend.samples import COLLECT, NO_LIMIT, expect, joined, request_for
+from wan_pipeline_tests.spend.samples import COLLECT, NO_LIMIT, PRICE, expect, joined, request_for
 
 S = JobState
 Everybody = Callable[..., list[Any]]
@@ -69,17 +70,61 @@ def test_requests_that_many_processes_want_at_once_are_bought_once_each(
     assert len(ledger.entries()) == prompts
 
 
+TEN = Money.usd(10)
+
+
+@pytest.mark.parametrize("budgets", [Budgets(TEN, None, None), Budgets(None, None, None, {"spring": TEN})])
 def test_ten_dollars_are_never_passed_and_used_but_for_less_than_one_job(
-    everybody: Everybody, ledger: Ledger, ledger_url: str
+    everybody: Everybody, ledger: Ledger, ledger_url: str, budgets: Budgets
 ) -> None:
-    prices = [f"0.{cents}" for cents in range(21, 36)]  # 15 claims in each of four processes: 16.80 USD are wanted
+    """56 claims at once from eight processes; each process wants 1.96 USD, all together 15.68."""
+    prices = [f"0.{cents}" for cents in range(25, 32)]
     n = workers.PROCESSES
-    answers = everybody(workers.spend, [ledger_url] * n, list(range(n)), [prices] * n, ["10.00"] * n)
+    answers = everybody(workers.spend, [ledger_url] * n, list(range(n)), [prices] * n, [budgets] * n)
+    assert len(answers) == 56
     spent = Money.total(Money.usd(price) for price, bought in answers if bought)
     refused = [Money.usd(price) for price, bought in answers if not bought]
-    assert ledger.budget_use(simulated=False).day.used == spent
+    (line,) = ledger.budget_lines(budgets, simulated=False)
+    assert line.held == spent
     assert refused
-    assert spent <= Money.usd(10) < spent + min(refused)
+    assert spent <= TEN < spent + min(refused)
+
+
+def test_many_processes_together_keep_one_providers_limits(
+    everybody: Everybody, ledger: Ledger, ledger_url: str
+) -> None:
+    """What was at the provider at each moment as the provider would see it, and how many attempts began in any minute as
+    their rows tell."""
+    n = workers.PROCESSES
+    limits = SubmitLimits(max_in_flight=2, submits_per_minute=70)  # 56 threads want two shots each: 168 submissions
+    told = everybody(workers.keep_limits, [ledger_url] * n, list(range(n)), [2] * n, [limits] * n)
+    assert [reason for reason, _, _ in told if reason], "the minute was not used up"
+    spans = [(begin, end) for reason, begin, end in told if not reason]
+    assert max(sum(begin <= moment < end for begin, end in spans) for moment, _ in spans) <= 2
+    began_at = [attempt.began_at for job in ledger.jobs() for attempt in ledger.attempts(job.id)]
+    assert len(began_at) == len(spans)
+    minute = timedelta(seconds=60)
+    assert max(sum(moment - minute < other <= moment for other in began_at) for moment in began_at) == 70
+
+
+def test_what_a_killed_process_leaves_is_settled_without_a_person(ledger: Ledger, ledger_url: str) -> None:
+    with program("hold", ledger_url) as holder:
+        assert holder.stdout is not None
+        jobs: dict[str, str] = json.loads(holder.stdout.readline())
+        assert ledger.settle_orphans(simulated=False) == [], "it lives"
+        assert {state: ledger.job(job_id).state for state, job_id in jobs.items()} == {
+            S(state): S(state) for state in jobs
+        }
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+        collected = ledger.settle_orphans(simulated=False)
+    assert {job.id for job in collected} == {jobs[S.SUBMITTED], jobs[S.GENERATED]}
+    reserved, submitting = ledger.job(jobs[S.RESERVED]), ledger.job(jobs[S.SUBMITTING])
+    assert (reserved.state, reserved.retryable, reserved.held) == (S.REJECTED, True, ZERO)
+    assert (submitting.state, submitting.held) == (S.AMBIGUOUS, PRICE)
+    assert [job.id for job in ledger.ambiguous(simulated=False, due=True)] == [submitting.id]
+    assert len(ledger.jobs()) == 4
+    joined(ledger.claim(request_for(S.SUBMITTED, S.SUBMITTED), NO_LIMIT, COLLECT), mine=True)
 
 
 def test_a_killed_holders_jobs_are_found_at_once_in_every_state(ledger: Ledger, ledger_url: str) -> None:
