@@ -14,7 +14,6 @@ from wan_pipeline.cli.exits import ALL_MADE, FAILED
 from wan_pipeline.cli.opened import open_installation
 from wan_pipeline.cli.options import check_keys, example, json_option, shots_option
 from wan_pipeline.money import ZERO, Money
-from wan_pipeline.spend.budget import DAILY, MONTHLY, campaign_name, provider_name
 from wan_pipeline.spend.records import OPEN_STATES, Job, JobState, Take
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ class ShotQuote:
     @property
     def budgets(self) -> frozenset[str]:
         """The names of the budgets that it would count in, where they are set."""
+        from wan_pipeline.spend.budget import DAILY, MONTHLY, campaign_name, provider_name
+
         provider = (self.model or "").partition("/")[0]
         campaign = {campaign_name(self.campaign)} if self.campaign is not None else set[str]()
         return frozenset({DAILY, MONTHLY, provider_name(provider), *campaign})
