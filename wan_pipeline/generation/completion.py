@@ -10,13 +10,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wan_pipeline.generation.collection import Collected, Collector, DownloadError, UselessError
+from wan_pipeline.generation.collection import Collector
 from wan_pipeline.generation.deadlines import is_over, is_stuck, next_fetch_at, wait_s
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import Verdict, VideoResult
 from wan_pipeline.generation.gate import Place
 from wan_pipeline.generation.lanes import Lane, Lanes
+from wan_pipeline.generation.publishing import Collected
 from wan_pipeline.generation.results import made
+from wan_pipeline.generation.useless import DownloadError, UselessError
 from wan_pipeline.generation.waiting import GaveUp
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.base import Failed, Model

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from wan_pipeline.bucket import Bucket, ObjectNotFoundError
-from wan_pipeline.generation.collection import beside, video_key
 from wan_pipeline.generation.manifest import MANIFEST_VERSION
+from wan_pipeline.generation.places import beside, video_key
 from wan_pipeline.money import Money
 from wan_pipeline.spend.records import Basis, RestoredTake
 

@@ -21,8 +21,8 @@ from itertools import islice
 from typing import TypeVar
 
 from wan_pipeline.bucket import Bucket, BucketError
-from wan_pipeline.generation.collection import video_key
 from wan_pipeline.generation.manifest_reading import NoManifestError, ReadManifest, read_manifest
+from wan_pipeline.generation.places import video_key
 from wan_pipeline.providers.words import shown
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import RestoredTake

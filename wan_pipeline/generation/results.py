@@ -9,9 +9,10 @@ import json
 from typing import Any
 
 from wan_pipeline.bucket import Bucket, ObjectNotFoundError
-from wan_pipeline.generation.collection import beside, copy_for_reuse, video_key
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.events import CheckResult, VideoResult
+from wan_pipeline.generation.places import beside, video_key
+from wan_pipeline.generation.publishing import copy_for_reuse
 from wan_pipeline.money import ZERO
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.records import Basis, Job, JobRequest, Reused, Take
