@@ -122,15 +122,13 @@ class Collector:
                     raise DownloadError(f"the result's URL answers {response.status_code}")
                 promised = response.headers.get("content-length")
                 if promised and promised.isdigit() and int(promised) > _LARGEST_VIDEO_BYTES:
-                    raise UselessError(
-                        f"the result says that it is {int(promised):,} bytes large", sink.sha256, is_whole=False
-                    )
+                    said = f"the result says that it is {int(promised):,} bytes large"
+                    raise UselessError(said, sink.size_bytes, sink.sha256, is_whole=False)
                 async for chunk in response.aiter_bytes(_CHUNK):
                     await self._desk.files(sink.write, chunk)
                     if sink.size_bytes > _LARGEST_VIDEO_BYTES:
-                        raise UselessError(
-                            f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes", sink.sha256, is_whole=False
-                        )
+                        said = f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes"
+                        raise UselessError(said, sink.size_bytes, sink.sha256, is_whole=False)
                 encoded = "content-encoding" in response.headers
                 if promised and not encoded and promised.isdigit() and int(promised) != sink.size_bytes:
                     raise DownloadError(f"the download was cut: {sink.size_bytes:,} of {int(promised):,} bytes")
