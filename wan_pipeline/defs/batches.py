@@ -32,8 +32,8 @@ from wan_pipeline.shots.shot import Shot, missing
 from wan_pipeline.spend.records import ClaimOptions, Deferral
 
 GONE = "gone"
-# Left as they are by a run that only looks for what is to be collected; another run, or a person, sees to them.
-_NO_NEWS = frozenset({Verdict.AMBIGUOUS, Verdict.IN_FLIGHT})
+# Left as they are by a run that only looks for what is to be collected: another run, or a person, sees to them.
+_NO_NEWS = frozenset({Verdict.AMBIGUOUS, Verdict.IN_FLIGHT, Verdict.STOPPED, Verdict.NOT_READY, Verdict.NOT_DUE})
 
 
 class Batches:
@@ -78,17 +78,20 @@ class Batches:
         if not shots:
             return
         batch = self._opened.start(shots, self._stage, self._options, self._context.run_id)
+        to_show: list[Event] = []  # the one that the interruption may have fallen on
         try:
             with batch:
                 for event in batch.events():
                     self._count(event)
+                    to_show = [event]
                     self._show(event)
+                    to_show = []
         except BaseException as error:
             rest = batch.rest()
             for event in rest:
                 self._count(event)
             self._remember(terminated=isinstance(error, DagsterExecutionInterruptedError) and self._is_terminated())
-            for event in rest:
+            for event in [*to_show, *rest]:
                 self._show(event)
             raise
 
@@ -113,7 +116,8 @@ class Batches:
         remember_finished(
             ledger.index, finished, now, simulated=simulated, terminated=terminated, collect_only=collect_only
         )
-        ledger.deferrals.defer([_deferral(item, now, simulated=simulated) for item in finished if item.deferred])
+        if not collect_only:
+            ledger.deferrals.defer([_deferral(item, now, simulated=simulated) for item in finished if item.deferred])
         over = [item.shot.key for item in self._finished if self._ends_a_deferral(item, terminated=terminated)]
         ledger.deferrals.forget(over, simulated=simulated)
 

@@ -36,7 +36,7 @@ from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Job
 
 _TAKEN_UP_FOR = timedelta(minutes=1)  # Dagster is given so long to launch what a tick has asked for
-_LONGEST_COLLECT_WAIT = timedelta(minutes=15)
+LONGEST_COLLECT_WAIT = timedelta(minutes=15)
 _LONGEST_TAKE_UP_WAIT = timedelta(hours=1)
 _SHOWN_EVERY = timedelta(minutes=1)
 _FAR = datetime.max.replace(tzinfo=UTC)
@@ -130,7 +130,7 @@ def collections_of(jobs: Iterable[Job], order: Sequence[str], runs: RunsOfShots,
     expiry first."""
     by_shot: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.shot not in runs.covered and _is_due(runs.collections.not_before(job.shot, _LONGEST_COLLECT_WAIT), now):
+        if job.shot not in runs.covered and _is_due(runs.collections.not_before(job.shot, LONGEST_COLLECT_WAIT), now):
             by_shot.setdefault(job.shot, []).append(job)
     nearest = {shot: min(job.result_expires_at or _FAR for job in theirs) for shot, theirs in by_shot.items()}
     chosen = sorted(by_shot, key=lambda shot: (nearest[shot], shot))[:MAX_SHOTS_PER_TICK]

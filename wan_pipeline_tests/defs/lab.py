@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -15,7 +16,9 @@ from PIL import Image
 
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.partitions import SHOTS, add_shots, shot_partitions
+from wan_pipeline.defs.recovery import recovery_sensor
 from wan_pipeline.defs.resources import Installation, SettingsResource, SimulatorResource
+from wan_pipeline.defs.schedules import due_shots
 from wan_pipeline.defs.sensors import bucket_sensor
 from wan_pipeline.money import Money
 from wan_pipeline.simulator.books import Books
@@ -90,6 +93,27 @@ class Lab:
         resources = {"installation": self.installation}
         with dg.build_sensor_context(self.instance, cursor, resources=resources) as context:
             return cast(dg.SensorResult, bucket_sensor(context))
+
+    def recover(self, cursor: str | None = None) -> dg.SensorResult:
+        """One tick of the recovery sensor."""
+        resources = {"installation": self.installation}
+        with dg.build_sensor_context(self.instance, cursor, resources=resources) as context:
+            return cast(dg.SensorResult, recovery_sensor(context))
+
+    def due(self) -> list[dg.RunRequest]:
+        """One tick of the schedule due_shots."""
+        resources = {"installation": self.installation}
+        moment = datetime.now(UTC)
+        with dg.build_schedule_context(self.instance, resources=resources, scheduled_execution_time=moment) as context:
+            result = due_shots(context)
+        return [] if isinstance(result, dg.SkipReason) else cast(list[dg.RunRequest], result)
+
+    def launch(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """The run that was asked for, carried out."""
+        first, last = request.tags[RANGE[0]], request.tags[RANGE[1]]
+        keys = self.partitions
+        tags = {**request.tags, "dagster/run_key": request.run_key or ""}
+        return self.run(keys[keys.index(first) : keys.index(last) + 1], tags=tags)
 
     def materialized(self, asset: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))

@@ -7,7 +7,7 @@ from typing import cast
 
 import dagster as dg
 
-from wan_pipeline.defs.schedules import daily_cost_report, due_shots
+from wan_pipeline.defs.schedules import daily_cost_report
 from wan_pipeline.defs.take_up import update_index
 from wan_pipeline_tests.defs.lab import RANGE, Lab, asked_for
 
@@ -24,20 +24,12 @@ def _wait_for(lab: Lab, moments: dict[str, datetime]) -> str:
     return lab.tick().cursor or ""
 
 
-def _tick(lab: Lab) -> list[dg.RunRequest]:
-    resources = {"installation": lab.installation}
-    moment = datetime.now(UTC)
-    with dg.build_schedule_context(lab.instance, resources=resources, scheduled_execution_time=moment) as context:
-        result = due_shots(context)
-    return [] if isinstance(result, dg.SkipReason) else cast(list[dg.RunRequest], result)
-
-
 def test_a_shot_is_asked_for_when_its_time_has_come_and_neither_before_nor_twice(lab: Lab) -> None:
     now = datetime.now(UTC)
     moments = {"a/one": now - timedelta(minutes=1), "a/two": now - timedelta(minutes=1), "b": now + timedelta(days=1)}
     _wait_for(lab, moments)
 
-    requests = _tick(lab)
+    requests = lab.due()
     assert asked_for(requests) == [("a/one", "a/two")]
     assert requests[0].tags["wan/asked_by"] == "schedule"
 
@@ -45,8 +37,8 @@ def test_a_shot_is_asked_for_when_its_time_has_come_and_neither_before_nor_twice
     lab.instance.create_run_for_job(
         lab.defs.resolve_job_def("make_videos"), tags={**requests[0].tags, "dagster/run_key": requests[0].run_key or ""}
     )
-    assert _tick(lab) == []
-    assert _tick(lab) == []
+    assert lab.due() == []
+    assert lab.due() == []
 
 
 def test_sensor_and_schedule_never_ask_for_the_same_shot(lab: Lab) -> None:
@@ -55,17 +47,17 @@ def test_sensor_and_schedule_never_ask_for_the_same_shot(lab: Lab) -> None:
     lab.put_shots(KEYS)
     cursor = _wait_for(lab, moments)
 
-    assert asked_for(_tick(lab)) == [("a/one", "a/one")]
+    assert asked_for(lab.due()) == [("a/one", "a/one")]
     assert asked_for(lab.tick(cursor).run_requests) == []  # it has asked for a/two and c in the tick before
 
 
 def test_a_due_shot_is_made_by_its_run(lab: Lab) -> None:
     _wait_for(lab, {"b": datetime.now(UTC) - timedelta(minutes=1)})
-    (request,) = _tick(lab)
+    (request,) = lab.due()
 
     assert lab.run(["b"], tags=request.tags).success
     assert lab.materialized("generated_videos") == {"b"}
-    assert _tick(lab) == []
+    assert lab.due() == []
 
 
 def test_a_person_cannot_have_a_shot_before_its_time_and_it_is_still_made_then(lab: Lab) -> None:
