@@ -23,8 +23,9 @@ from wan_pipeline.providers.base import (
     Testimony,
 )
 
-CLOCK_SKEW = timedelta(hours=1)  # how far our clock and a provider's may be apart, either way
-_AHEAD = timedelta(minutes=5)
+# How far our clock and a provider's may be apart, either way: wrong by minutes is common, by a time zone or two it has been
+# seen. A wider window costs a page or two, and one too narrow calls absent what was paid for.
+CLOCK_SKEW = timedelta(hours=4)
 MAX_PAGES = 100  # of a listing: beyond that it is not read to its end, and says so
 _KNOWN_AT_ONCE = 500
 _SHOWN_IDS = 5
@@ -46,9 +47,10 @@ class Window:
 
     @classmethod
     def around(cls, lost: LostSubmission, at_most: timedelta) -> Window:
-        """From an hour before it was sent, by our clock, until a little after now, or `at_most` after it was sent."""
+        """From CLOCK_SKEW before it was sent, by our clock, until as much after now, or `at_most` after it was sent. An end
+        in the future is right: by a clock that is ahead of ours, it was made then."""
         start = lost.sent_at - CLOCK_SKEW
-        end = min(max(lost.now, lost.sent_at) + _AHEAD, lost.sent_at + at_most) + timedelta(seconds=1)
+        end = min(max(lost.now, lost.sent_at) + CLOCK_SKEW, lost.sent_at + at_most) + timedelta(seconds=1)
         return cls(start.astimezone(UTC).replace(microsecond=0), end.astimezone(UTC).replace(microsecond=0))
 
     def excludes(self, moment: datetime | None) -> bool:

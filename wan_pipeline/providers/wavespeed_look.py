@@ -32,7 +32,7 @@ from wan_pipeline.providers.wavespeed_books import BILLINGS, PREDICTIONS, Books,
 from wan_pipeline.providers.wavespeed_match import Likeness, compare
 
 KEEPS = timedelta(days=7)
-# A POST lasts five minutes at most; with the clocks an hour apart its prediction is made within this of `sent_at`.
+# A POST lasts five minutes at most: whatever the clocks say, its prediction is made within this of `sent_at`.
 _MADE_WITHIN = CLOCK_SKEW + timedelta(hours=1)
 _ASKED_AT_MOST = 20  # rows without inputs, one by one; the others stay unclear
 

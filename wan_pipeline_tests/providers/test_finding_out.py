@@ -59,12 +59,12 @@ def test_nothing_is_absent_that_neither_witness_has_and_both_were_read_to_their_
     assert not result.candidates
     assert len(account.listed) == 6  # three pages each
     first, last = (parse_qs(urlsplit(account.listed[at].target).query) for at in (0, -1))
-    assert first["start"] == ["2026-08-01T11:00:30Z"]  # an hour before: clocks differ
+    assert first["start"] == ["2026-08-01T08:00:30Z"]  # hours before: clocks differ
     assert first["limit"] == ["100"]
     assert "model" not in first
     assert last["type"] == ["MODEL_USAGE"]
     assert last["from"] == first["start"]
-    assert last["to"] == first["end"] == ["2026-08-01T17:05:31Z"]
+    assert last["to"] == first["end"] == ["2026-08-01T21:00:31Z"]
     assert last["cursor"] == ["at-4"]
 
 
@@ -83,8 +83,8 @@ def test_a_clock_that_was_put_back_asks_for_no_window_that_ends_before_it_begins
     account = AimlApi()
     look(account, now=SENT_AT - timedelta(days=3))
     query = parse_qs(urlsplit(account.listed[0].target).query)
-    assert query["start"] == ["2026-08-01T11:00:30Z"]
-    assert query["end"] == ["2026-08-01T12:05:31Z"]
+    assert query["start"] == ["2026-08-01T08:00:30Z"]
+    assert query["end"] == ["2026-08-01T16:00:31Z"]
 
 
 UNSURE: list[tuple[str, AimlApi, set[str], set[str]]] = [

@@ -140,14 +140,21 @@ class Street:
         arguments = model.body(order, {slot: "sha256:" + "ab" * 32})
         return Sent(attempt_id, arguments, {str(slot): key}, sent_at, outcome)
 
-    def look(self, sent: Sent, hints: Iterable[str] = ()) -> SearchResult:
+    def look(self, sent: Sent, hints: Iterable[str] = (), now: datetime | None = None) -> SearchResult:
         assert isinstance(sent.outcome, Ambiguous)
 
         async def is_known(ids: Any) -> frozenset[str]:
             return frozenset(ids) & self.known
 
         lost = LostSubmission(
-            sent.attempt_id, self.model, sent.arguments, sent.input_keys, sent.sent_at, self.now, tuple(hints), is_known
+            sent.attempt_id,
+            self.model,
+            sent.arguments,
+            sent.input_keys,
+            sent.sent_at,
+            now or self.now,
+            tuple(hints),
+            is_known,
         )
         orders = self.transport.orders
         result = self.run(lambda client: client.look_for(lost))
@@ -176,6 +183,17 @@ def test_an_answer_lost_after_the_order_was_taken_is_found_among_others(tmp_path
         (charge,) = [entry for entry in street.books.charges() if entry.job_id == job_id]
         assert result.reported is not None
         assert result.reported.nanos == charge.nanos
+
+
+@found_by_itself
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-235), timedelta(minutes=235)])
+def test_clocks_that_differ_by_hours_hide_nothing(tmp_path: Path, provider: str, ahead: timedelta) -> None:
+    """However soon it is looked for: a short settle window must not turn a clock's fault into an absence."""
+    street = Street(tmp_path, provider, {"latency_s": 1.0})
+    sent = street.send("lost", lose="after")
+    sent.sent_at -= ahead  # by our clock, which is behind the simulator's
+    street.clock.now += 3
+    assert street.look(sent, now=street.now - ahead).sighting is Sighting.FOUND
 
 
 @found_by_itself

@@ -44,8 +44,8 @@ def test_the_only_prediction_with_our_settings_and_inputs_is_found() -> None:
     assert "topsecret" not in str(result)
     asked = [json.loads(each.body) for each in account.listed]
     assert asked[0] == {
-        "created_after": "2026-08-01T11:00:30Z",
-        "created_before": "2026-08-01T14:00:31Z",
+        "created_after": "2026-08-01T08:00:30Z",
+        "created_before": "2026-08-01T17:00:31Z",
         "page": 1,
         "page_size": 100,
     }
@@ -61,8 +61,8 @@ def test_nothing_is_absent_that_neither_witness_has_and_both_were_read_to_their_
     assert result.sighting is Sighting.ABSENT
     assert not result.candidates
     asked = [json.loads(each.body) for each in account.listed if each.target == "/api/v3/billings/search"]
-    assert asked[0]["start_time"] == "1785582030000"  # milliseconds since the epoch, as documented
-    assert asked[0]["end_time"] == "1785592831000"
+    assert asked[0]["start_time"] == "1785571230000"  # milliseconds since the epoch, as documented
+    assert asked[0]["end_time"] == "1785603631000"
 
 
 SHAPES: list[Callable[[list[Any], int, int, bool], Any]] = [
@@ -128,7 +128,7 @@ def test_what_fits_without_proving_it_is_for_a_person(account: WaveSpeed, candid
 
 ABSENT: list[tuple[str, WaveSpeed]] = [
     ("made a day before", WaveSpeed(predictions=[OURS | {"created_at": "2026-07-31T12:00:31Z"}])),
-    ("made hours later", WaveSpeed(predictions=[OURS | {"created_at": "2026-08-01T16:00:31Z"}])),
+    ("made hours later", WaveSpeed(predictions=[OURS | {"created_at": "2026-08-01T18:00:31Z"}])),
     ("of another model", WaveSpeed(predictions=[OURS | {"model": "openai/sora"}])),
     ("longer", WaveSpeed(predictions=[prediction("p-1", inputs(duration=10))], billings=[deduction("p-1")])),
     ("money that came in", WaveSpeed(billings=[deduction(None, billing_type="recharge")])),
@@ -145,7 +145,7 @@ def test_what_is_certainly_not_it_is_no_reason_to_doubt(account: WaveSpeed) -> N
 
 
 def test_what_wavespeed_may_have_forgotten_is_never_absent() -> None:
-    for days, sighting in ((6.9, Sighting.ABSENT), (7, Sighting.UNSURE), (60, Sighting.UNSURE)):
+    for days, sighting in ((6.8, Sighting.ABSENT), (7, Sighting.UNSURE), (60, Sighting.UNSURE)):
         assert look(WaveSpeed(), now=SENT_AT + timedelta(days=days)).sighting is sighting
 
 
