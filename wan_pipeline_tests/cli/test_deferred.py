@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
 from wan_pipeline.generation.events import Verdict
 from wan_pipeline.spend.records import JobState, Look
 from wan_pipeline_tests.cli.house import PRICE_USD
 from wan_pipeline_tests.cli.house import House as CommandLine
+from wan_pipeline_tests.cli.seen import seen_by_a_run
 from wan_pipeline_tests.generation.house import House, is_purchase
 
 
@@ -59,9 +61,11 @@ def test_a_campaigns_budget_stops_its_own_shots_and_no_others(tmp_path: Path) ->
     assert (put_off["limit"], put_off["until"]) == ("WAN_CAMPAIGN_BUDGETS_USD (spring)", None)
 
 
-def test_what_was_looked_for_and_is_nowhere_is_bought_anew_by_a_plain_run_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settled_by", ["the run", "recovery"])
+def test_what_was_looked_for_and_is_nowhere_is_bought_anew_by_a_plain_run_once(tmp_path: Path, settled_by: str) -> None:
     house = House(tmp_path)
     house.shots(1)
+    seen_by_a_run(house)
 
     async def lost_before_it_arrives(
         request: httpx.Request, go_on: Callable[[], Awaitable[httpx.Response]]
@@ -80,12 +84,15 @@ def test_what_was_looked_for_and_is_nowhere_is_bought_anew_by_a_plain_run_once(t
     line = CommandLine(tmp_path)
     (known,) = line.data("run", status=1)["shots"]  # not due, and too early to count
     assert known["verdict"] == "ambiguous"
-    assert "is looked for again at" in known["reason"]
+    assert "It is looked for again at" in known["reason"]
     assert f"{PRICE_USD} USD are held" in known["reason"]
     assert house.books.charges() == []
 
     with house.ledger() as ledger:
-        ledger.record_look(job.id, [], datetime.now(UTC))
+        if settled_by == "the run":
+            ledger.record_look(job.id, [], datetime.now(UTC))
+        else:
+            ledger.resolve_absent(job.id, "nowhere, by the recovery sensor")
     line.variables = {"WAN_ABSENT_AFTER_SECONDS": "0"}
     assert line.verdicts() == {"shot000": "made"}
     assert line.verdicts() == {"shot000": "reused"}

@@ -13,6 +13,7 @@ import pytest
 from wan_pipeline.generation.events import Verdict
 from wan_pipeline.money import Money
 from wan_pipeline_tests.cli.house import House as CommandLine
+from wan_pipeline_tests.cli.seen import seen_by_a_run
 from wan_pipeline_tests.generation.house import House
 
 
@@ -21,6 +22,7 @@ def lost(tmp_path: Path) -> tuple[House, CommandLine, str, str]:
     """A demo home in which one answer was lost: the ledger's job is ambiguous, the provider has taken and charged it."""
     house = House(tmp_path)
     house.shots(1)
+    seen_by_a_run(house)
 
     async def lose_the_answer(request: httpx.Request, go_on: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
         response = await go_on()
