@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from wan_pipeline.defs.budgets import Picture, picture, picture_observation
+from wan_pipeline.defs.budgets import Picture, picture, picture_observation, with_looks
 from wan_pipeline.defs.jobs import make_videos
 from wan_pipeline.defs.lost_runs import end_lost_runs
 from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
@@ -101,7 +101,7 @@ def recovery_sensor(context: dg.SensorEvaluationContext, installation: Installat
         suspects, ended = end_lost_runs(context.instance, opened.ledger, home, cursor.suspects, now)
         collections, again = recover(context.instance, opened, now)
         seen = picture(opened)
-        observation, cursor = _show(seen, Cursor(suspects, cursor.shown, cursor.shown_at), now)
+        observation, cursor = _show(opened, seen, Cursor(suspects, cursor.shown, cursor.shown_at), now)
     told = _told(ended, again, seen)
     return dg.SensorResult(
         run_requests=[collection.request for collection in collections],
@@ -179,13 +179,15 @@ def _is_due(moment: datetime | None, now: datetime) -> bool:
     return moment is None or moment <= now
 
 
-def _show(seen: Picture, cursor: Cursor, now: datetime) -> tuple[list[dg.AssetObservation], Cursor]:
+def _show(
+    opened: OpenInstallation, seen: Picture, cursor: Cursor, now: datetime
+) -> tuple[list[dg.AssetObservation], Cursor]:
     """The budgets as an observation, where they have changed and the last one is a minute old."""
     digest = seen.digest
     recent = cursor.shown_at is not None and now - cursor.shown_at < _SHOWN_EVERY
     if digest == cursor.shown or recent:
         return [], cursor
-    return [picture_observation(seen)], Cursor(cursor.suspects, digest, now)
+    return [picture_observation(with_looks(seen, opened))], Cursor(cursor.suspects, digest, now)
 
 
 def _told(ended: int, again: int, seen: Picture) -> str:

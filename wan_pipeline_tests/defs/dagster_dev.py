@@ -94,16 +94,61 @@ class DagsterDev:
         mutation = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
         assert self.ask(mutation, id=run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
 
+    def launch(self, job: str, config: dict[str, Any] | None = None, assets: Sequence[str] = ()) -> str:
+        """Launch a job as the launchpad does, or (`__ASSET_JOB`) materialize assets; gives the run's id."""
+        mutation = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
+            ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+            ... on RunConfigValidationInvalid { errors { message } } } }"""
+        selector = SELECTOR | {"jobName": job, "assetSelection": [{"path": [asset]} for asset in assets] or None}
+        launched = self.ask(mutation, params={"selector": selector, "runConfigData": config or {}})["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def wait_for_run(self, run: str) -> str:
+        """How it ended."""
+
+        def ended() -> str | None:
+            status = self.run_status(run)
+            return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+        return until(ended, self.log)
+
+    def messages(self, run: str) -> list[str]:
+        """What the run's page tells, and the words of its failures."""
+        query = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
+            ... on MessageEvent { message } ... on ExecutionStepFailureEvent { failureMetadata { description } } } } } }"""
+        events = self.ask(query, id=run)["logsForRun"]["events"]
+        found = [event["message"] for event in events if event.get("message")]
+        return found + [event["failureMetadata"]["description"] for event in events if event.get("failureMetadata")]
+
+    def shown(self, asset: str, kind: str) -> list[dict[str, Any]]:
+        """The metadata of the asset's newest events (`assetMaterializations` or `assetObservations`), by label."""
+        query = f"""query($key: AssetKeyInput!) {{ assetOrError(assetKey: $key) {{ ... on Asset {{ {kind}(limit: 20) {{
+            metadataEntries {{ label ... on TextMetadataEntry {{ text }} ... on IntMetadataEntry {{ intValue }}
+            ... on TableMetadataEntry {{ table {{ records }} }} }} }} }} }} }}"""
+        events = self.ask(query, key={"path": [asset]})["assetOrError"].get(kind, [])
+        return [{entry["label"]: entry for entry in event["metadataEntries"]} for event in events]
+
+
+def with_run_retries(text: str) -> str:
+    """Our dagster.yaml as somebody has it who turns on what we leave off, and asks for all there is of it."""
+    begin, end = text.index("run_retries:"), text.index("# Ends runs that hang")
+    return f"{text[:begin]}run_retries:\n  enabled: true\n  max_retries: 3\n\n{text[end:]}"
+
 
 @contextmanager
-def dagster_dev(home: Path, variables: dict[str, str]) -> Iterator[DagsterDev]:
-    """Both, on one instance below `home`; stopped by their own process ids."""
+def dagster_dev(
+    home: Path, variables: dict[str, str], change: Callable[[str], str] | None = None
+) -> Iterator[DagsterDev]:
+    """Both, on one instance below `home`; stopped by their own process ids. `change`: of our dagster.yaml."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", "")  # so that it is put back afterwards
-        prepare_dagster_home(Settings.load(WAN_HOME=str(home)))
+        target = prepare_dagster_home(Settings.load(WAN_HOME=str(home))) / "dagster.yaml"
+        if change is not None:
+            target.write_text(change(target.read_text().partition("\n")[2]))
         environment = os.environ | {"WAN_HOME": str(home)} | variables
     location = ["-m", "wan_pipeline.definitions"]
     webserver = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), *location]
