@@ -6,7 +6,6 @@ not: remembering it and taking it up again (the Dagster layer).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -44,6 +43,3 @@ def told(error: BaseException) -> str:
     """What has gone wrong, fit to be shown: never a statement's parameters."""
     original = getattr(error, "orig", None)
     return shown(f"{type(error).__name__}: {original if original is not None else error}")
-
-
-Times = Mapping[str, int]  # by shot: how often it was put off before this batch

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from wan_pipeline.generation.parts import EngineParts
 
@@ -25,6 +25,8 @@ class Desk:
         self.bucket = parts.bucket
         self.ledger = parts.ledger
         self.stopped = asyncio.Event()
+        self.posted: set[str] = set()  # attempts that this batch has sent, or was about to
+        self._aside: set[asyncio.Task[None]] = set()
         self._ledger_threads = ThreadPoolExecutor(_LEDGER_THREADS, thread_name_prefix="wan-ledger")
         self.input_threads = ThreadPoolExecutor(_INPUT_THREADS, thread_name_prefix="wan-inputs")
         self._file_threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="wan-files")
@@ -33,6 +35,19 @@ class Desk:
         """Calls a method of the ledger in one of its threads. Once begun it is carried through, cancelled or not."""
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._ledger_threads, lambda: call(*arguments, **named)))
+
+    def aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does this beside everything else, at most until the batch ends. It raises nothing."""
+        task = asyncio.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def end_asides(self) -> None:
+        """The batch ends: whatever is still done aside is let go of."""
+        asides = list(self._aside)
+        for task in asides:
+            task.cancel()
+        await asyncio.gather(*asides, return_exceptions=True)
 
     async def files(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Runs blocking work on files in a thread."""

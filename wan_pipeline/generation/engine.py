@@ -19,8 +19,9 @@ from wan_pipeline.generation.finding import Finder
 from wan_pipeline.generation.inspection import Inspector
 from wan_pipeline.generation.lanes import Lanes
 from wan_pipeline.generation.parts import EngineParts
-from wan_pipeline.generation.path import BatchTools, Path
+from wan_pipeline.generation.path import Path
 from wan_pipeline.generation.results import Shelf
+from wan_pipeline.generation.tools import BatchTools
 from wan_pipeline.providers.download import Downloader
 from wan_pipeline.providers.words import shown
 from wan_pipeline.shots.shot import Shot
@@ -79,6 +80,7 @@ class Engine:
                 try:
                     return list(await asyncio.gather(*(self._one(shot, tools) for shot in shots)))
                 finally:
+                    await desk.end_asides()
                     if heartbeat is not None:
                         heartbeat.cancel()
                         await self._let_go(desk)

@@ -62,10 +62,10 @@ class Place:
             self._gate.through()
 
     def leave(self, *, unused: bool = False) -> None:
-        """Gives the place back; `unused`: nothing was submitted."""
+        """Gives the place back; `unused`: nothing was submitted, as far as it did not come through."""
         if not self._left:
             self._left = True
-            self._gate.leave(unused=unused, tried=not self._settled)
+            self._gate.leave(unused=unused and not self._settled, tried=not self._settled)
 
     def busy(self, wait_s: float) -> None:
         """The ledger has no room for that long: gives the place back, and pauses the gate."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ParamSpec
 
 from wan_pipeline.bucket import Bucket
-from wan_pipeline.generation.deferring import told
+from wan_pipeline.generation.deferring import PASSING, told
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.gate import Closed, Gate, GateClosedError, Place
 from wan_pipeline.problems import Problem
@@ -46,7 +47,12 @@ _REFUSED_WAIT_AT_MOST_S = 300.0
 _REFUSED_FOR_S = 3600.0  # a provider that has taken nothing for so long takes nothing: a quota, not a rush
 _UNREACHED_FOR_S = 120.0  # nobody there for so long: the others of the batch need not find out one by one
 _WRITE_AGAIN_S = 2.0
-_WRITE_FOR_S = 600.0  # how long the ledger may be out of reach before an answer is told to a person instead
+_WRITE_FOR_S = 600.0  # how long an answer that the ledger cannot take is kept before it is told to a person instead
+_WRITE_STOPPED_FOR_S = 60.0  # the same, of a stopped batch whose ledger is out of reach
+# A rejection for an input that the provider could not fetch: our own store may have been away for a moment.
+_INPUT = r"(url|uri|link|image|picture|video|audio|media|file|input)s?"
+_FETCH = r"(fetch|download|retriev|access|reach|load)"
+_UNFETCHED = re.compile(rf"\b{_FETCH}\w*\b.*\b{_INPUT}\b|\b{_INPUT}\b.*\b{_FETCH}", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 
@@ -60,6 +66,7 @@ class Answer(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"  # the request itself is not taken, or the account (no key, no credit): a person's matter
+    UNFETCHED = "unfetched"  # rejected because the provider could not fetch an input: that may pass
     AMBIGUOUS = "ambiguous"
     UNREACHED = "unreached"  # never sent, or refused for long: it holds nothing, and may be tried again later
     STOPPED = "stopped"  # the batch was stopped before it was sent (again)
@@ -150,8 +157,9 @@ class Submitter:
                     return Submission(job, Answer.AMBIGUOUS)
                 case Rejected(reason=reason):
                     said = f"{name} rejected job {job_id}"
-                    job = await self._write_down(said, ledger.mark_rejected, job_id, attempt_id, reason)
-                    return Submission(job, Answer.REJECTED)
+                    passing = _UNFETCHED.search(reason) is not None
+                    job = await self._write_down(said, ledger.mark_rejected, job_id, attempt_id, reason, passing)
+                    return Submission(job, Answer.UNFETCHED if passing else Answer.REJECTED)
                 case Denied(reason=reason):
                     self._gate.close(f"{name} takes nothing more: {reason}", Closed.DENIED)
                     said = f"{name} did not take job {job_id}"
@@ -205,6 +213,7 @@ class Submitter:
                     return answer
 
     async def _post(self, model: Model, body: JsonObject, job_id: str, attempt_id: str) -> SubmitOutcome:
+        self._desk.posted.add(attempt_id)
         try:
             return await self._client.submit(model, body, attempt_id)
         except Exception as error:  # noqa: BLE001 - whatever it was: nobody knows how far it got
@@ -218,9 +227,9 @@ class Submitter:
 
     async def _write_down(self, said: str, call: Callable[P, Job], *arguments: P.args, **named: P.kwargs) -> Job:
         """An answer that is worth money is not lost because a disk is full or a database restarts: it is kept here and
-        tried for a good while, and in the log meanwhile. Nor is a refusal: left as being sent, its job would take a place
-        of the provider's limits for as long as this batch lives, and the batch might wait for that very place. Raises
-        UnwrittenError in the end."""
+        tried for as long as the batch lives, and in the log meanwhile; nothing else works without the ledger anyway. Nor
+        is a refusal lost: left as being sent, its job would take a place of the provider's limits, and the batch might
+        wait for that very place. Raises UnwrittenError where the batch is stopped, or it is no trouble that passes."""
         loop = asyncio.get_running_loop()
         end = loop.time() + _WRITE_FOR_S
         while True:
@@ -231,6 +240,10 @@ class Submitter:
             except Exception as error:
                 reason = told(error)
                 _log.error("%s, and the ledger cannot write it down: %s", said, reason)
+                if self._desk.stopped.is_set():
+                    end = min(end, loop.time() + _WRITE_STOPPED_FOR_S)
+                elif isinstance(error, PASSING):
+                    end = loop.time() + _WRITE_FOR_S
                 if loop.time() > end:
                     raise UnwrittenError(f"{said}, and the ledger could not write it down: {reason}") from error
             await asyncio.sleep(_WRITE_AGAIN_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -197,9 +196,13 @@ def test_stopped_in_the_middle_it_buys_nothing_more_and_the_next_run_carries_on_
     house = House(tmp_path, latency_s=3.0, limits=ProviderLimits(3, 6000))
     house.shots(6)
 
+    out = 0
+
     def stop_when_three_are_out(event: Event) -> None:
-        if isinstance(event, Progress) and house.engine:
-            threading.Timer(0.1, house.engine.stop).start()
+        nonlocal out
+        out += isinstance(event, Progress)
+        if out == 3 and house.engine:
+            house.engine.stop()
 
     results = house.make(on_event=stop_when_three_are_out)
     assert sorted(result.verdict for result in results.values()) == [Verdict.IN_FLIGHT] * 3 + [Verdict.STOPPED] * 3

@@ -54,10 +54,12 @@ def test_an_answer_that_cannot_be_written_down_at_all_is_told_with_the_providers
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("wan_pipeline.generation.submission._WRITE_AGAIN_S", 0.01)
-    monkeypatch.setattr("wan_pipeline.generation.submission._WRITE_FOR_S", 0.03)
+    monkeypatch.setattr("wan_pipeline.generation.submission._WRITE_STOPPED_FOR_S", 0.03)
     house.shots(1)
 
     def disk_full(self: Ledger, *arguments: Any, **named: Any) -> Any:
+        if house.engine:
+            house.engine.stop()
         raise OperationalError("INSERT", {"secret": "parameters"}, Exception("database or disk is full"))
 
     monkeypatch.setattr(Ledger, "mark_accepted", disk_full)
