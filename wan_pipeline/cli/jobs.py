@@ -60,7 +60,7 @@ def command(states: tuple[str, ...], shot: str | None, limit: int | None, as_jso
     limit = limit or (None if as_json else _TABLE_ROWS + 1)
     settings = Settings.load()
     absent_after, now = timedelta(seconds=settings.absent_after_seconds), datetime.now(UTC)
-    in_blocks = wanted == [JobState.AMBIGUOUS]
+    in_blocks = set(wanted or ()) == {JobState.AMBIGUOUS}
     with open_ledger(settings) as ledger:
         jobs = ledger.jobs(wanted, shot, limit=limit)
         if as_json:

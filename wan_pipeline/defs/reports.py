@@ -66,6 +66,7 @@ def _metadata(report: "CostReport", uris: Mapping[str, str], public_base_url: st
             f"{prefix}quoted_usd": dg.MetadataValue.text(str(total.quoted)),
             f"{prefix}billed_usd": dg.MetadataValue.text(str(total.billed)),
             f"{prefix}unknown_usd": dg.MetadataValue.text(str(total.unknown)),
+            f"{prefix}wasted_usd": dg.MetadataValue.text(str(total.wasted)),
             f"{prefix}usd_per_second": dg.MetadataValue.text(str(total.usd_per_second or "none")),
             f"{prefix}spend_usd_plot": dg.MetadataValue.float(float(total.billed.dollars)),
         }

@@ -266,6 +266,16 @@ def test_a_damaged_ledger_is_not_touched_and_its_owner_told_to_move_it_away(made
     assert len(made.books.charges()) == 3
 
 
+def test_a_ledger_on_postgresql_is_restored_like_one_in_a_file(made: House, postgres_url: str) -> None:
+    before = rows(made)
+    with Ledger.open(postgres_url) as ledger:
+        for added in (3, 0):
+            done = rebuild(ledger, made.bucket, verify_hashes=True)
+            assert (done.restored, done.there_already, done.unrestored) == (added, 3 - added, ())
+        assert {job.id: job.billed for job in ledger.jobs()} == {job.id: job.billed for job in before.values()}
+        assert ledger.verify() == []
+
+
 def test_a_thousand_manifests_are_restored_piece_by_piece(made: House, tmp_path: Path) -> None:
     count = 1000
     videos = made.folder / "bucket/videos"
