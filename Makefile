@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test check lock clean bench runtime development
+.PHONY: help demo dev test soak check lock clean bench runtime development
 
 # Where it is set, every process that is started compiles all of Dagster anew: 3 s of CPU each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,6 +23,9 @@ dev: runtime ## Dagster's UI over the same; an image put into the bucket's inbox
 
 test: development ## the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+soak: development ## thousands of histories of faults, lies and deaths; SEED=7 repeats the run that printed 7
+	$(BIN)/python -m wan_pipeline_tests.generation.soak $(ARGS)
 
 # dg looks for `telemetry: false` in $DAGSTER_HOME only; a home of its own keeps the check out of .wan.
 check: export DAGSTER_HOME := $(CURDIR)/.venv/dagster

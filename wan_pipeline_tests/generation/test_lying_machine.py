@@ -1,0 +1,56 @@
+"""Some hundreds of histories in which the machine lies, dies and jumps in time: nothing is paid twice, nothing is lost.
+
+`make soak` plays thousands. The seed is fixed here, so that a failure is the code's and not the day's; SEED=... plays
+others. A failure prints the history and what it broke.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from wan_pipeline_tests.generation.lying_history import Death, History, Put, Run, Setting, Together
+from wan_pipeline_tests.generation.lying_network import Lies
+from wan_pipeline_tests.generation.lying_play import Lab, search
+from wan_pipeline_tests.services.postgres import PostgresServer
+
+SEED = int(os.environ.get("SEED", "3"))
+_SHOT = (Put(0), Put(1, 1), Put(2, 2))
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_no_history_pays_twice_or_forgets_on_sqlite(part: int) -> None:
+    lab = Lab()
+    try:
+        search(lab, 100, 1000 * SEED + part)
+    finally:
+        print("\n".join(lab.figures.lines()))
+        lab.close()
+    assert lab.figures.charges > 100, "too little happens for the histories to mean anything"
+
+
+def test_no_history_pays_twice_or_forgets_on_postgres(postgres_server: PostgresServer) -> None:
+    with postgres_server.database() as url:
+        lab = Lab(url)
+        try:
+            search(lab, 40, 1000 * SEED + 500)
+        finally:
+            print("\n".join(lab.figures.lines()))
+            lab.close()
+
+
+def test_a_history_played_again_goes_the_same_way() -> None:
+    """A printed history would be worth nothing otherwise."""
+    run = Run(lies=Lies(submit=("lost after", None, "late"), poll=("garbage",)), new_take=True)
+    history = History(Setting(5, latency_s=2.0), (*_SHOT, Together(run, Run(death=Death(9, after=True)), 0.003)))
+    lab = Lab()
+    try:
+        steps: list[list[str]] = []
+        for _ in range(2):
+            assert (
+                lab.play(history, see=lambda world: steps.append([s for p in world.processes for s in p.steps])) == []
+            )
+        assert steps[0] == steps[1]
+    finally:
+        lab.close()
