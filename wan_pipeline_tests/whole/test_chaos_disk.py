@@ -68,7 +68,7 @@ def _fill_up(ballast: Path) -> None:
 def test_a_full_disk_loses_no_video_that_was_paid_for_and_buys_none_twice(tmp_path: Path) -> None:
     with _small_disk(tmp_path / "disk") as disk, chaos(tmp_path / "rest", home=disk / "home") as it:
         it.put("full", 15)
-        it.wait_until_posted(6)
+        it.wait_until_sent("full", 6)
         _full_for_a_while(it, disk)
         it.put("after", 3)
         it.wait_until_stored()

@@ -13,21 +13,21 @@ from wan_pipeline_tests.whole.chaos import chaos
 def test_whatever_is_killed_with_a_batch_in_flight_every_shot_is_made_and_charged_once(tmp_path: Path) -> None:
     with chaos(tmp_path) as it:
         it.put("worker", 12)
-        it.wait_until_posted(6)
+        it.wait_until_sent("worker", 6)
         assert it.kill("worker") >= 1
 
         it.put("code", 12)
-        it.wait_until_posted(6)
+        it.wait_until_sent("code", 6)
         assert it.kill("code server", "code") == 2
 
         it.put("daemon", 12)
-        it.wait_until_posted(6)
+        it.wait_until_sent("daemon", 6)
         assert it.kill("daemon") == 1
         it.until_ended()  # `dagster dev` does not go on without it
         it.keep_up()
 
         it.put("everything", 12)
-        it.wait_until_posted(6)
+        it.wait_until_sent("everything", 6)
         assert it.kill("everything") >= 4
         it.start()
 

@@ -37,7 +37,7 @@ def test_database_and_bucket_may_go_and_come_back_at_any_time_and_every_shot_is_
 ) -> None:
     with _on_servers(tmp_path) as (it, database, store):
         it.put("bucket", 12)
-        it.wait_until_posted(6)
+        it.wait_until_sent("bucket", 12, accepted=True)  # or the providers could not fetch their inputs
         assert store.stop is not None and store.start is not None
         store.stop()
         it.say("the bucket's server is stopped")
@@ -46,7 +46,7 @@ def test_database_and_bucket_may_go_and_come_back_at_any_time_and_every_shot_is_
         it.say("and started again")
 
         it.put("database", 12)
-        it.wait_until_posted(6)
+        it.wait_until_sent("database", 6)
         database.stop()
         it.say("the database is stopped")
         time.sleep(AWAY_S)
@@ -54,7 +54,7 @@ def test_database_and_bucket_may_go_and_come_back_at_any_time_and_every_shot_is_
         it.say("and started again")
 
         it.put("submitting", 12)
-        it.wait_until_posted(1)  # its answer is on its way, and others are being sent
+        it.wait_until_sent("submitting", 1)  # its answer is on its way, and others are being sent
         database.stop("immediate")
         it.say("the plug of the database is pulled")
         time.sleep(AWAY_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def test_after_redeployment_terminate_and_an_absent_provider_every_shot_is_made_
     limits = {f"WAN_{name}_MAX_IN_FLIGHT": str(IN_FLIGHT) for name in ("SHORTAPI", "AIMLAPI", "WAVESPEED")}
     with chaos(tmp_path, variables=limits) as it:
         it.put("redeployed", 15)
-        it.wait_until_posted(4)
+        it.wait_until_sent("redeployed", 4)
         it.redeploy()
 
         it.put("terminated", 18)
@@ -30,8 +31,8 @@ def test_after_redeployment_terminate_and_an_absent_provider_every_shot_is_made_
         it.shots -= stopped
 
         it.put("provider", 12)
-        it.wait_until_posted(4)
-        it.simulator.stop()
+        it.wait_until_sent("provider", 4)
+        it.simulator.stop(signal.SIGKILL)  # with requests that it has charged and not answered
         it.say("the provider's server is stopped")
         time.sleep(5)
         it.simulator.start()

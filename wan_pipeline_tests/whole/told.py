@@ -14,55 +14,50 @@ from dagster._utils.error import SerializableErrorInfo
 # What Dagster says by itself of any failed run or step, whatever the reason.
 _NO_REASON = ("Execution of run for", "Steps failed:", "Execution of step", "Run failed")
 # Errors whose message is written for people: ours, and Dagster's word for a code server that is not there.
-_PLAIN = {"ConfigurationError", "BucketError", "ProblemsError", "Failure", "LedgerError", "UnreachableError"}
-_PLAIN |= {"DagsterUserCodeUnreachableError", "DagsterCodeLocationNotFoundError", "DagsterUserCodeProcessError"}
+_WRITTEN_FOR_PEOPLE = {
+    "BucketError",
+    "ConfigurationError",
+    "DagsterUserCodeProcessError",
+    "DagsterUserCodeUnreachableError",
+    "Failure",
+    "ProblemsError",
+}
 
 
-def runs_without_a_reason(instance: dg.DagsterInstance) -> list[str]:
-    """The failed runs of which nothing but a traceback is shown."""
-    found: list[str] = []
+def reasons_of_runs(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Of each failed run the first message that was written for people; "" where nothing but a traceback is shown."""
+    found: dict[str, str] = {}
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])):
-        said = list(_said_of(instance, run.run_id))
-        if not any(plain for plain, _ in said):
-            found.append(f"run {run.run_id}: {[text[:300] for _, text in said]}")
+        found[f"run {run.run_id}"] = next(_said_of(instance, run.run_id), "")
     return found
 
 
-def ticks_without_a_reason(instance: dg.DagsterInstance) -> list[str]:
-    """The failed ticks of sensors and schedules that show nothing but a traceback."""
-    found: list[str] = []
+def reasons_of_ticks(instance: dg.DagsterInstance) -> dict[str, str]:
+    """The same of each failed tick of a sensor or a schedule."""
+    found: dict[str, str] = {}
     for state in instance.all_instigator_state():
-        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, statuses=[TickStatus.FAILURE])
-        for tick in ticks:
-            if tick.error is None or not any(_is_plain(error) for error in _chain(tick.error)):
-                text = "no error" if tick.error is None else tick.error.to_string()
-                found.append(f"{state.instigator_name}: {text[:600]}")
+        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, statuses=[TickStatus.FAILURE]):
+            name = f"tick {tick.tick_id} of {state.instigator_name}"
+            found[name] = "" if tick.error is None else next(_written_for_people(tick.error), "")
     return found
 
 
-def _said_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[tuple[bool, str]]:
-    """Each message about the failure of this run, and whether it was written for people."""
+def _said_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
     for entry in instance.all_logs(run_id):
         event = entry.dagster_event
-        if event is None or not (event.is_failure or event.is_step_failure):
-            continue
-        data = event.event_specific_data
-        if event.is_step_failure:
+        if event is not None and event.is_step_failure:
             step = event.step_failure_data
             if step.user_failure_data is not None and step.user_failure_data.description:
-                yield True, step.user_failure_data.description
+                yield step.user_failure_data.description
             if step.error is not None:
-                yield any(_is_plain(error) for error in _chain(step.error)), step.error.to_string()
-        elif event.message:
-            yield not event.message.startswith(_NO_REASON), f"{event.message} {data}"
+                yield from _written_for_people(step.error)
+        elif event is not None and event.is_failure and event.message and not event.message.startswith(_NO_REASON):
+            yield event.message
 
 
-def _chain(error: SerializableErrorInfo) -> Iterator[SerializableErrorInfo]:
-    yield error
-    for next_error in (error.cause, error.context):
-        if next_error is not None:
-            yield from _chain(next_error)
-
-
-def _is_plain(error: SerializableErrorInfo) -> bool:
-    return error.cls_name in _PLAIN and bool(error.message.strip())
+def _written_for_people(error: SerializableErrorInfo) -> Iterator[str]:
+    if error.cls_name in _WRITTEN_FOR_PEOPLE and error.message.strip():
+        yield error.message.strip()
+    for behind in (error.cause, error.context):
+        if behind is not None:
+            yield from _written_for_people(behind)
