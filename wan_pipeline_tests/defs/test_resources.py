@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from wan_pipeline.defs.resources import (
     SimulatorResource,
     WaveSpeedResource,
 )
+from wan_pipeline.money import Money
 from wan_pipeline.providers.base import ProviderLimits
 from wan_pipeline_tests.defs.lab import Lab
 
@@ -114,3 +116,15 @@ def test_a_resource_that_there_is_not_cannot_be_swapped() -> None:
 
     with pytest.raises(ValueError, match="no resource is named ledgers"):
         build_defs({"ledgers": LedgerResource()})
+
+
+def test_every_setting_of_finding_out_and_of_budgets_is_the_resources_too(lab: Lab) -> None:
+    lab.settings |= {"campaign_budgets_usd": "spring=50, summer=20.50", "absent_after_seconds": "90"}
+    lab.settings["public_callback_url"] = "https://callbacks.example"
+    lab.overrides["wavespeed"] = WaveSpeedResource(monthly_budget_usd="7")
+
+    with lab.installation.open() as opened:
+        assert opened.budgets.campaigns == {"spring": Money.usd(50), "summer": Money.usd("20.50")}
+        assert opened.budgets.providers == {"wavespeed": Money.usd(7)}
+        assert opened.parts().absent_after == opened.absent_after == timedelta(seconds=90)
+        assert opened.settings.public_callback_url == "https://callbacks.example"
