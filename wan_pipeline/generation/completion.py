@@ -109,12 +109,14 @@ class Completer:
             not_yet_s = wait_s(job, self._desk.parts.clock())
             if not_yet_s > _WAITED_FOR_S:
                 return self._not_now(job, f"{job.error or 'could not be collected'}; {_next(job)}")
+            if job.state is JobState.GENERATED:
+                place.leave()  # the provider is done with it
             if not_yet_s and await self._desk.sleep(not_yet_s):
                 return self._not_now(job, "stopped before it was fetched again; the next run collects it")
         for attempt in range(_NEW_URLS):
             outcome = await waiter.wait(job, taken_over=taken_over or attempt > 0)
             if isinstance(outcome, GaveUp):
-                return await self._gave_up(job, outcome)
+                return await self._gave_up(job, outcome, first=not taken_over)
             if isinstance(outcome, Failed):
                 return await self._failed(job, outcome)
             place.leave()
@@ -140,10 +142,12 @@ class Completer:
         job = await self._desk.record(self._desk.ledger.mark_failed, job.id, outcome.reason, outcome.reported)
         return Ending(Verdict.FAILED, outcome.reason, job)
 
-    async def _gave_up(self, job: Job, outcome: GaveUp) -> Ending:
+    async def _gave_up(self, job: Job, outcome: GaveUp, *, first: bool) -> Ending:
         now = self._desk.parts.clock()
         if outcome.stopped:
             return self._not_now(job, outcome.reason)
+        if first and not outcome.unknown:  # the provider works on it: the next run may ask at once
+            return self._not_now(job, f"{outcome.reason}; the next run asks again")
         if is_over(job, now) if outcome.unknown else is_stuck(job, now):
             return await self._lost(job, outcome.reason)
         return await self._put_off(job, outcome.reason)

@@ -51,7 +51,7 @@ class Waiter:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         out_s = self._out_s(job) if taken_over else 0.0
-        patience_s = max(PATIENCE_S - out_s, _LEAST_PATIENCE_S)
+        patience_s = max(PATIENCE_S - out_s, _LEAST_PATIENCE_S) if taken_over else PATIENCE_S
         unknown_since_s: float | None = None
         asked, noted = False, ""
         while True:
