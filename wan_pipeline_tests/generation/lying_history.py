@@ -160,12 +160,14 @@ def _told(lies: tuple[str, ...], honest: int, longest: int) -> st.SearchStrategy
     return st.lists(st.sampled_from((None,) * honest + lies), min_size=1, max_size=longest).map(tuple)
 
 
+# The ones that everything turns upon are told oftener.
+_SUBMIT_LIES = (*SUBMIT_LIES, *("lost after", "lost before") * 3, "reset after", "hangs after")
 LIES = st.one_of(
     st.just(NO_LIES),
-    st.builds(Lies, submit=_told(SUBMIT_LIES, 4, 4)),
+    st.builds(Lies, submit=_told(_SUBMIT_LIES, 4, 4)),
     st.builds(
         Lies,
-        submit=_told(SUBMIT_LIES, 4, 4),
+        submit=_told(_SUBMIT_LIES, 4, 4),
         poll=_told(ASK_LIES, 4, 4),
         file=_told(FILE_LIES, 4, 5),
         witness=_told(WITNESS_LIES, 4, 4),
@@ -273,4 +275,45 @@ HISTORIES = st.builds(
     SETTINGS,
     st.lists(_PUTS, min_size=1, max_size=3),
     st.lists(_CHAPTERS, min_size=1, max_size=5),
+)
+
+# Smaller grounds, on which what is broken shows soon: for test_mutations.py.
+_CORE_LIES = st.builds(
+    Lies,
+    submit=_told(("lost after", "lost before", "lost before", "500 after", "hangs after"), 3, 2),
+    poll=_told(("404", "lost"), 3, 2),
+)
+_CORE_RUNS = st.builds(
+    Run, new_take=_often(2), lies=_CORE_LIES, death=st.one_of(st.none(), st.none(), DEATHS), stop_after_s=_STOPS
+)
+_CORE_PUTS = st.builds(Put, st.integers(0, 1), st.sampled_from([0, 0, 1, 2]))
+_CORE_STEPS = st.one_of(
+    _CORE_RUNS,
+    _CORE_RUNS,
+    st.builds(Together, _CORE_RUNS, _CORE_RUNS, st.sampled_from([0.0, 0.02, 5.0])),
+    _CORE_PUTS,
+    st.builds(Budget, st.sampled_from([6, 80]), st.none(), st.none(), st.none()),
+    st.builds(Sleep, st.sampled_from([70.0, 7 * 3600.0])),
+)
+CORE_HISTORIES = st.builds(
+    lambda setting, puts, steps: History(setting, (*puts, *steps)),
+    st.builds(
+        Setting, seed=st.integers(0, 999), latency_s=st.sampled_from([0.0, 40.0]), lag_s=st.sampled_from([0.0, 1800.0])
+    ),
+    st.lists(_CORE_PUTS, min_size=1, max_size=3),
+    st.lists(_CORE_STEPS, min_size=1, max_size=5),
+)
+# The same request bought again and again.
+SAME_AGAIN = st.builds(
+    lambda setting, runs: History(setting, (Put(0), *runs)),
+    st.builds(Setting, seed=st.integers(0, 999)),
+    st.lists(st.builds(Run, new_take=st.just(True), lies=_CORE_LIES), min_size=2, max_size=4),
+)
+# More is wanted than there is money for.
+LITTLE_MONEY = st.builds(
+    lambda setting, puts, budget, runs: History(setting, (*puts, budget, *runs)),
+    st.builds(Setting, seed=st.integers(0, 999), latency_s=st.just(40.0)),
+    st.lists(_PUTS, min_size=2, max_size=4),
+    st.builds(Budget, st.sampled_from([6, 20, 80]), st.none(), st.sampled_from([None, 20]), st.none()),
+    st.lists(st.builds(Run, lies=_CORE_LIES), min_size=1, max_size=2),
 )

@@ -20,7 +20,7 @@ from wan_pipeline.providers import http, meaning
 from wan_pipeline.providers.base import Ambiguous, Failed, PollError
 from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.spend import budget, claim, owners, rows, transitions
-from wan_pipeline.spend.records import Bought, JobState
+from wan_pipeline.spend.records import Bought, JobState, NotBought
 from wan_pipeline.spend.tables import jobs
 
 S = JobState
@@ -65,6 +65,8 @@ def _posted_again(self: claim.Claim, job: Any) -> Any:
     """A dead holder's job that was being sent is sent again."""
     if job.state is not S.SUBMITTING or job.owner == self.step.holder.id or self._alive(job):  # pyright: ignore[reportPrivateUsage]
         return _under_way(self, job)
+    if self.options.collect_only:
+        return NotBought("")
     transitions.close_attempt(self.step, job.attempt_id, "not_sent", "")
     self.step.connection.execute(jobs.update().where(jobs.c.id == job.id).values(state=S.RESERVED.value))
     return self._post(rows.job(self.step.connection, job.id))  # pyright: ignore[reportPrivateUsage]

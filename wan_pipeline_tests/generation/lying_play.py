@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
+from hypothesis.strategies import SearchStrategy
 
 from wan_pipeline.spend.database import Database, parse_url
 from wan_pipeline.spend.ledger import Ledger
@@ -134,6 +135,7 @@ def search(
     count: int,
     seed: int,
     *,
+    histories: SearchStrategy[History] = HISTORIES,
     shrink: bool = False,
     after_each: Callable[[], None] = lambda: None,
 ) -> None:
@@ -148,7 +150,7 @@ def search(
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
     )
-    @given(HISTORIES)
+    @given(histories)
     def holds(history: History) -> None:
         violations = lab.play(history)
         after_each()

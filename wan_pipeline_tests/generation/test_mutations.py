@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis.strategies import SearchStrategy
 
+from wan_pipeline_tests.generation.lying_history import CORE_HISTORIES, LITTLE_MONEY, SAME_AGAIN, History
 from wan_pipeline_tests.generation.lying_mutations import MUTATIONS
 from wan_pipeline_tests.generation.lying_play import Lab, Violation, search
 from wan_pipeline_tests.generation.test_lying_machine import SEED
 
-_AT_MOST = 200  # histories
+_AT_MOST = 150  # histories
+_GROUNDS = {"the hold is ignored by the budget": LITTLE_MONEY, "another job's id is taken": SAME_AGAIN}
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
@@ -16,7 +19,16 @@ def test_a_broken_promise_is_noticed(mutation: str) -> None:
     lab = Lab()
     try:
         with MUTATIONS[mutation](), pytest.raises(Violation) as noticed:
-            search(lab, _AT_MOST, SEED)
+            search(lab, _AT_MOST, SEED, histories=_GROUNDS.get(mutation, CORE_HISTORIES))
         print(f"noticed in history {lab.figures.histories}: {str(noticed.value)[:500]}")
+    finally:
+        lab.close()
+
+
+@pytest.mark.parametrize("ground", [CORE_HISTORIES, LITTLE_MONEY, SAME_AGAIN], ids=["core", "money", "again"])
+def test_on_the_same_grounds_nothing_is_noticed_where_nothing_is_broken(ground: SearchStrategy[History]) -> None:
+    lab = Lab()
+    try:
+        search(lab, 25, SEED, histories=ground)
     finally:
         lab.close()
