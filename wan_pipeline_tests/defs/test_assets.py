@@ -8,6 +8,7 @@ import pytest
 from wan_pipeline.defs.partitions import add_shots
 from wan_pipeline.defs.resources import SimulatorResource
 from wan_pipeline.money import ZERO
+from wan_pipeline_tests.defs.interrupted import interrupted_run, submitted
 from wan_pipeline_tests.defs.lab import DEFAULTS, RANGE, Lab, jpeg
 
 KEYS = ["a/one", "a/three", "a/two", "b"]
@@ -197,14 +198,11 @@ def test_a_shot_that_is_gone_from_the_bucket_fails_and_the_others_are_made(lab: 
     assert lab.materialized("generated_videos") == set(KEYS[:3])
 
 
-def test_what_is_in_flight_for_a_shot_that_is_gone_is_collected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_in_flight_for_a_shot_that_is_gone_is_collected(lab: Lab) -> None:
     lab.put_shots(KEYS[:2])
-    monkeypatch.setattr("wan_pipeline.generation.waiting.PATIENCE_S", -1)  # a first run that does not wait
-    monkeypatch.setattr("wan_pipeline.generation.pace._SHORTEST_S", 0.0)
     lab.overrides["simulator"] = SimulatorResource(latency_s="1", render="shared")
-    assert not lab.run(KEYS[:2]).success
+    interrupted_run(lab, KEYS[:2], submitted(2))
     assert {str(job.state) for job in lab.jobs()} == {"submitted"}
-    monkeypatch.undo()
     (lab.bucket / f"inbox/{KEYS[0]}.jpg").unlink()
 
     result = lab.run(KEYS[:2])
