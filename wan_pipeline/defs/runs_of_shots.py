@@ -27,6 +27,9 @@ UNFINISHED = [
 _LOOK_BACK = timedelta(hours=6)
 _MOST_RUNS = 500  # looked back at: a guard, not a measure
 _FIRST_WAIT = timedelta(seconds=15)
+# A daemon that is cut off between writing a run down and queueing it leaves it so: it is nobody's, and Dagster's
+# run_monitoring ends it minutes later. (Should it be launched after all, it joins whoever was quicker.)
+_LAUNCHED_WITHIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,12 @@ class RunsOfShots:
         """`order` are the partitions in their order: a run names the first and the last of its range."""
         places = {key: place for place, key in enumerate(order)}
         covered: set[str] = set()
-        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-            if makes_videos(run):
+        for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
+            run = record.dagster_run
+            forgotten = (
+                run.status is dg.DagsterRunStatus.NOT_STARTED and now - record.create_timestamp > _LAUNCHED_WITHIN
+            )
+            if makes_videos(run) and not forgotten:
                 covered.update(shots_of(run, order, places))
         collections, failures = Tries(), Tries()
         filters = dg.RunsFilter(created_after=now - _LOOK_BACK)

@@ -141,6 +141,15 @@ def test_a_failed_collection_is_tried_again_with_growing_waits_and_not_in_each_t
     assert all(later > 1.5 * earlier for earlier, later in pairwise(waits)), waits
 
 
+def test_a_run_that_dagster_wrote_down_and_never_launched_does_not_cover_its_shots_for_long(lab: Lab) -> None:
+    """A daemon whose storage goes away in the middle of a tick leaves such runs."""
+    tags = dict(zip(RANGE, (KEYS[0], KEYS[0]), strict=True))
+    lab.instance.create_run_for_job(lab.defs.resolve_job_def("make_videos"), tags=tags)
+    now = datetime.now(UTC)
+    assert RunsOfShots.read(lab.instance, KEYS, now).covered == {KEYS[0]}
+    assert RunsOfShots.read(lab.instance, KEYS, now + timedelta(minutes=2)).covered == frozenset()
+
+
 def test_what_is_not_to_be_fetched_yet_is_left_until_then(lab: Lab) -> None:
     lab.put_shots(KEYS[:1])
     lab.overrides["simulator"] = SimulatorResource(latency_s="60", render="shared")
