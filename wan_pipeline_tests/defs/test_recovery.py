@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -86,15 +86,19 @@ def test_shots_that_lie_apart_are_collected_by_runs_of_their_own(lab: Lab) -> No
     assert sorted(asked_for(requests)) == [(KEYS[0], KEYS[0]), (KEYS[3], KEYS[3])]
 
 
+def _under_way(lab: Lab, tags: Mapping[str, str]) -> None:
+    """A run with these tags that has started."""
+    job = lab.defs.resolve_job_def("make_videos")
+    lab.instance.create_run_for_job(job, tags=dict(tags), status=dg.DagsterRunStatus.STARTED)
+
+
 def test_a_shot_that_an_unfinished_run_of_ours_covers_gets_no_second_run(lab: Lab) -> None:
     lab.put_shots(KEYS[:2])
     lab.overrides["simulator"] = SimulatorResource(latency_s="1", render="shared")
     interrupted_run(lab, KEYS[:2], submitted(2))
     (request,) = lab.recover().run_requests or ()
 
-    lab.instance.create_run_for_job(
-        lab.defs.resolve_job_def("make_videos"), tags={**request.tags, "dagster/run_key": request.run_key or ""}
-    )
+    _under_way(lab, {**request.tags, "dagster/run_key": request.run_key or ""})
 
     assert not lab.recover().run_requests
     assert _collections(lab, datetime.now(UTC) + LATER) == []
@@ -143,6 +147,7 @@ def test_a_failed_collection_is_tried_again_with_growing_waits_and_not_in_each_t
 
 def test_a_run_that_dagster_wrote_down_and_never_launched_does_not_cover_its_shots_for_long(lab: Lab) -> None:
     """A daemon whose storage goes away in the middle of a tick leaves such runs."""
+    add_shots(lab.instance, KEYS)
     tags = dict(zip(RANGE, (KEYS[0], KEYS[0]), strict=True))
     lab.instance.create_run_for_job(lab.defs.resolve_job_def("make_videos"), tags=tags)
     now = datetime.now(UTC)
@@ -257,7 +262,7 @@ def test_what_a_run_under_way_covers_is_not_taken_up_again(lab: Lab) -> None:
     first = lab.tick()
     (request,) = first.run_requests or ()
     lab.tick(first.cursor)
-    lab.instance.create_run_for_job(lab.defs.resolve_job_def("make_videos"), tags=dict(request.tags))
+    _under_way(lab, request.tags)
 
     assert _again(lab, LATER) == 0
 
