@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # of each kind, for eyes; --json has all
 _TOLD_EVERY = 1000
+_WRONG_FILES = (
+    "What these files were is paid for and in the ledger, so nothing is bought by itself. Put them back, or buy them once "
+    "more on purpose: `wan-pipeline run --new-take --shot KEY`."
+)
 _UNKNOWN = (
     "What manifests cannot tell: jobs that failed, were rejected or written off, and those that were in flight or ambiguous "
     "when the ledger was lost; they show only where a later take of the same shot was stored."
@@ -28,7 +32,8 @@ _UNKNOWN = (
 
 
 def rebuild_ledger(settings: Settings, *, verify_hashes: bool, as_json: bool) -> int:
-    """The exit status: 2 where a file could not be restored, or the ledger contradicts itself afterwards."""
+    """The exit status: 2 where a file could not be restored or is not the one that was stored, or the ledger contradicts
+    itself afterwards."""
     from sqlalchemy.exc import DBAPIError
 
     from wan_pipeline.generation.rebuilding import rebuild
@@ -50,7 +55,7 @@ def rebuild_ledger(settings: Settings, *, verify_hashes: bool, as_json: bool) ->
         print_json(_as_object(rebuilt, differences))
     else:
         _print(rebuilt, differences, bucket.url)
-    return WRONG_USE if rebuilt.unrestored or differences else ALL_MADE
+    return WRONG_USE if rebuilt.unrestored or rebuilt.wrong_files or differences else ALL_MADE
 
 
 def _teller() -> Callable[[int], None]:
@@ -84,6 +89,7 @@ def _as_object(rebuilt: Rebuilt, differences: list[Difference]) -> dict[str, Any
         "restored": rebuilt.restored,
         "there_already": rebuilt.there_already,
         "not_restored": [{"key": item.key, "reason": item.reason} for item in rebuilt.unrestored],
+        "wrong_files": [{"key": item.key, "reason": item.reason} for item in rebuilt.wrong_files],
         "missing_takes": [
             {
                 "shot": item.shot,
@@ -104,6 +110,9 @@ def _print(rebuilt: Rebuilt, differences: list[Difference], bucket_url: str) -> 
     print(f"restored       {_takes(rebuilt.restored)} from manifests in {bucket_url}")
     print(f"there already  {_takes(rebuilt.there_already)}")
     _list("not restored", [f"{item.key}: {item.reason}" for item in rebuilt.unrestored])
+    _list("wrong file", [f"{item.key}: {item.reason}" for item in rebuilt.wrong_files])
+    if rebuilt.wrong_files:
+        print(textwrap.fill(_WRONG_FILES, eye_width()))
     _list("missing", [_missing(item) for item in rebuilt.missing])
     _list("contradictory", [str(difference) for difference in differences])
     if rebuilt.restored or not rebuilt.there_already:

@@ -1,5 +1,8 @@
 """One manifest, read back: checked against itself and against the file that it names, and made a row for the ledger.
 
+A file that is gone, or is another one today, takes nothing from what was paid: the row is restored all the same, or the
+next run would buy it again, and the file is told of.
+
 What belongs here: what a manifest must say to be believed. What does not: which manifests there are, and what becomes of
 the rows (rebuilding.py); how one is written (manifest.py); what the ledger asks of a job's row (spend/restoring.py).
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -32,11 +35,12 @@ class NoManifestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReadManifest:
-    """The row, and when and where its job was bought."""
+    """The row, and when and where its job was bought. `wrong_file`: what is wrong with the file that it names today."""
 
     row: RestoredTake
     bought_at: datetime
     provider: str
+    wrong_file: str | None = None
 
 
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -116,15 +120,15 @@ def read_manifest(bucket: Bucket, key: str, sizes: Mapping[str, int], *, verify_
         raise NoManifestError(f"is no JSON: {error}") from None
     if key.endswith(KEPT):
         kept = _validated(_OfKept, raw, key)
-        _check_file(bucket, kept.kept, sizes, verify_hashes=verify_hashes)
-        return _kept_row(kept, raw["job"], key)
+        wrong = _wrong_with(bucket, kept.kept, sizes, verify_hashes=verify_hashes)
+        return replace(_kept_row(kept, raw["job"], key), wrong_file=wrong)
     stored = _validated(_OfVideo, raw, key)
     if (stored.reused_from is None) != (stored.job.shot == stored.shot):
         raise NoManifestError("contradicts itself about whose video it is")
     if stored.job.video_sha256 != stored.video.sha256:
         raise NoManifestError("contradicts itself about the video's SHA-256")
-    _check_file(bucket, stored.video, sizes, verify_hashes=verify_hashes)
-    return _stored_row(stored, raw["job"], key, bucket)
+    wrong = _wrong_with(bucket, stored.video, sizes, verify_hashes=verify_hashes)
+    return replace(_stored_row(stored, raw["job"], key, bucket), wrong_file=wrong)
 
 
 def _validated(kind: type[M], raw: Any, key: str) -> M:
@@ -144,18 +148,19 @@ def _validated(kind: type[M], raw: Any, key: str) -> M:
     return manifest
 
 
-def _check_file(bucket: Bucket, file: _Video | _Kept, sizes: Mapping[str, int], *, verify_hashes: bool) -> None:
-    """The file that it names is there, and the one that was stored, as far as can be told without reading it."""
+def _wrong_with(bucket: Bucket, file: _Video | _Kept, sizes: Mapping[str, int], *, verify_hashes: bool) -> str | None:
+    """None: the file that it names is there, and is the one that was stored, as far as can be told without reading it."""
     if file.key is None:
-        return
+        return None
     try:
         size_bytes = sizes[file.key] if file.key in sizes else bucket.stat(file.key).size_bytes
+        if size_bytes != file.size_bytes:
+            return f"{file.key} has {size_bytes:,} bytes, and was stored with {file.size_bytes:,}"
+        if verify_hashes and (found := _sha256(bucket, file.key)) != file.sha256:
+            return f"{file.key} has the SHA-256 {found}, and was stored with {file.sha256}"
     except ObjectNotFoundError:
-        raise NoManifestError(f"its file {file.key} is not in the bucket: put it back, or `run` buys it anew") from None
-    if size_bytes != file.size_bytes:
-        raise NoManifestError(f"its file {file.key} has {size_bytes:,} bytes, and was stored with {file.size_bytes:,}")
-    if verify_hashes and (found := _sha256(bucket, file.key)) != file.sha256:
-        raise NoManifestError(f"its file {file.key} has the SHA-256 {found}, and was stored with {file.sha256}")
+        return f"{file.key} is not in the bucket"
+    return None
 
 
 def _stored_row(manifest: _OfVideo, row: dict[str, Any], key: str, bucket: Bucket) -> ReadManifest:

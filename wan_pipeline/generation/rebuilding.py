@@ -38,8 +38,8 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Unrestored:
-    """A file that says of a paid video, and could not be taken for a row of the ledger."""
+class Told:
+    """A manifest, or a video without one, of which a person has to know, and why."""
 
     key: str
     reason: str
@@ -60,12 +60,14 @@ class MissingTake:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What came of it. `newest`: when the last job that the manifests know was bought; what came after it they cannot
-    know of."""
+    """What came of it. `unrestored`: what says of a paid video, and could not be taken for a row of the ledger.
+    `wrong_files`: manifests whose rows are in the ledger, while the file that they name is gone or is another one. `newest`:
+    when the last job that the manifests know was bought; what came after it they cannot know of."""
 
     restored: int
     there_already: int
-    unrestored: tuple[Unrestored, ...]
+    unrestored: tuple[Told, ...]
+    wrong_files: tuple[Told, ...]
     missing: tuple[MissingTake, ...]
     newest: datetime | None
 
@@ -94,24 +96,28 @@ def rebuild(
     sizes = {item.key: item.size_bytes for item in bucket.list(_OUTPUTS)}
     shots = _inventory(sizes)
     keys = [key for of_shot in shots.values() for key in of_shot.manifests.values()]
-    unrestored: list[Unrestored] = []
+    unrestored: list[Told] = []
+    wrong_files: dict[str, str] = {}
     reused: list[RestoredTake] = []
     counts = _Counts()
     done = 0
 
-    def read(key: str) -> ReadManifest | Unrestored:
+    def read(key: str) -> ReadManifest | Told:
         try:
             return read_manifest(bucket, key, sizes, verify_hashes=verify_hashes)
         except (NoManifestError, BucketError) as error:
-            return Unrestored(key, shown(str(error)))
+            return Told(key, shown(str(error)))
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="wan-manifests") as pool:
         for some in _batches(keys):
             rows: list[RestoredTake] = []
             for answer in pool.map(read, some):
-                if isinstance(answer, Unrestored):
+                if isinstance(answer, Told):
                     unrestored.append(answer)
-                elif answer.row.reused:
+                    continue
+                if answer.wrong_file is not None:
+                    wrong_files[answer.row.key] = answer.wrong_file
+                if answer.row.reused:
                     reused.append(answer.row)
                 else:
                     rows.append(answer.row)
@@ -129,11 +135,14 @@ def rebuild(
         known = {take.take for take in ledger.takes(name)} if _has_holes(of_shot) else set[int]()
         missing += _missing(name, of_shot, known)
         unrestored += [
-            Unrestored(video_key(name, number), "a video without its manifest: nothing says which job it came from")
+            Told(video_key(name, number), "a video without its manifest: nothing says which job it came from")
             for number in sorted(of_shot.videos - of_shot.manifests.keys() - known)
         ]
     moments = [moment for of_shot in shots.values() for moment, _ in of_shot.bought.values()]
-    return Rebuilt(counts.restored, counts.there, tuple(unrestored), tuple(missing), max(moments, default=None))
+    wrong = [Told(key, reason) for key, reason in wrong_files.items() if key not in {each.key for each in unrestored}]
+    return Rebuilt(
+        counts.restored, counts.there, tuple(unrestored), tuple(wrong), tuple(missing), max(moments, default=None)
+    )
 
 
 def _inventory(keys: Iterable[str]) -> dict[str, _Shot]:
@@ -157,7 +166,7 @@ def _inventory(keys: Iterable[str]) -> dict[str, _Shot]:
 class _Counts:
     restored: int = 0
     there: int = 0
-    refused: tuple[Unrestored, ...] = ()
+    refused: tuple[Told, ...] = ()
 
     def __add__(self, other: _Counts) -> _Counts:
         return _Counts(self.restored + other.restored, self.there + other.there, self.refused + other.refused)
@@ -165,7 +174,7 @@ class _Counts:
 
 def _restore(ledger: Ledger, rows: Sequence[RestoredTake]) -> _Counts:
     known = {shot: {take.take for take in ledger.takes(shot)} for shot in {row.shot for row in rows}}
-    refused = tuple(Unrestored(key, shown(problem)) for key, problem in ledger.restore(rows) if problem is not None)
+    refused = tuple(Told(key, shown(problem)) for key, problem in ledger.restore(rows) if problem is not None)
     there = {row.key for row in rows if row.take in known[row.shot]} - {item.key for item in refused}
     return _Counts(len(rows) - len(refused) - len(there), len(there), refused)
 

@@ -126,12 +126,11 @@ def test_each_file_that_cannot_be_restored_is_told_with_its_reason_and_the_other
     manifest("newer", text)
     edit(videos / "newer/take-1.json", lambda each: each.update(shot="newer", manifest_version=99))
     edit(videos / "shot001/take-1.json", lambda each: each["job"].update(claimed_at="yesterday"))
-    (videos / "shot002/take-1.mp4").unlink()
     (videos / "no-manifest").mkdir()
     shutil.copy(videos / "shot000/take-1.mp4", videos / "no-manifest/take-1.mp4")
     lose_ledger(made)
     told = rebuilt(made, status=2)
-    assert told["restored"] == 1
+    assert told["restored"] == 2
     reasons = {item["key"].removeprefix("videos/"): item["reason"] for item in told["not_restored"]}
     assert reasons.keys() == {
         "broken/take-1.json",
@@ -139,14 +138,12 @@ def test_each_file_that_cannot_be_restored_is_told_with_its_reason_and_the_other
         "a-list/take-1.json",
         "newer/take-1.json",
         "shot001/take-1.json",
-        "shot002/take-1.json",
         "no-manifest/take-1.mp4",
     }
     assert "no JSON" in reasons["broken/take-1.json"]
     assert "shot000, take 1, and lies elsewhere" in reasons["elsewhere/take-1.json"]
     assert "version 99" in reasons["newer/take-1.json"]
     assert "job.claimed_at" in reasons["shot001/take-1.json"]
-    assert "videos/shot002/take-1.mp4 is not in the bucket" in reasons["shot002/take-1.json"]
     assert "without its manifest" in reasons["no-manifest/take-1.mp4"]
     done = CommandLine(made.folder).run("doctor", "--rebuild-ledger")
     assert done.returncode == 2
@@ -154,20 +151,46 @@ def test_each_file_that_cannot_be_restored_is_told_with_its_reason_and_the_other
         assert key in done.stdout
 
 
-def test_another_video_of_the_same_size_is_found_out_by_its_hash_only_when_asked(made: House) -> None:
+def test_a_paid_video_whose_file_is_gone_is_restored_as_stored_told_and_not_bought_again(made: House) -> None:
+    before = rows(made)
+    videos = made.folder / "bucket/videos"
+    (videos / "shot001/take-1.mp4").unlink()
+    lose_ledger(made)
+    told = rebuilt(made, status=2)
+    assert (told["restored"], told["not_restored"]) == (3, [])
+    assert [(each["key"], each["reason"]) for each in told["wrong_files"]] == [
+        ("videos/shot001/take-1.json", "videos/shot001/take-1.mp4 is not in the bucket")
+    ]
+    assert {job.id: (job.state, job.billed) for job in rows(made).values()} == {
+        job.id: (JobState.STORED, job.billed) for job in before.values()
+    }
+    made_again = made.make(retry_failed=True)
+    assert made_again["shot001"].verdict is Verdict.FAILED
+    assert "is gone from the bucket" in made_again["shot001"].reason
+    assert len(made.books.charges()) == 3
+    done = CommandLine(made.folder).run("doctor", "--rebuild-ledger")
+    assert done.returncode == 2
+    assert "take-1.mp4 is not in the bucket" in done.stdout
+    assert "--new-take" in done.stdout
+    assert made.make(keys=["shot001"], new_take=True)["shot001"].verdict is Verdict.MADE
+
+
+def test_another_file_in_a_videos_place_is_told_of_and_what_was_paid_is_restored(made: House) -> None:
     video = made.folder / "bucket/videos/shot001/take-1.mp4"
     content = bytearray(video.read_bytes())
     content[-1] ^= 1
     video.write_bytes(content)
     lose_ledger(made)
-    assert rebuilt(made)["restored"] == 3
+    assert rebuilt(made)["restored"] == 3, "of the same size, it is found out by its hash only, when asked"
     lose_ledger(made)
     told = rebuilt(made, "--verify-hashes", status=2)
-    assert told["restored"] == 2
-    assert "SHA-256" in told["not_restored"][0]["reason"]
+    assert told["restored"] == 3
+    assert "SHA-256" in told["wrong_files"][0]["reason"]
     (video.parent / "take-1.mp4").write_bytes(bytes(content) + b"longer")
     lose_ledger(made)
-    assert "bytes" in rebuilt(made, status=2)["not_restored"][0]["reason"]
+    assert "bytes" in rebuilt(made, status=2)["wrong_files"][0]["reason"]
+    assert {each.verdict for each in made.make().values()} == {Verdict.REUSED}
+    assert len(made.books.charges()) == 3
 
 
 def test_a_hole_in_a_shots_takes_is_told_with_where_and_when_to_look(tmp_path: Path) -> None:
