@@ -103,6 +103,9 @@ class Path:
                 await self._desk.sleep(_OTHERS_WAIT_S)
             if finished is not None:
                 return finished
+            # What a person asked for has begun, here or elsewhere: its end is the answer. Asked again with the same words,
+            # the ledger would buy a second new take.
+            self._options = replace(self._options, new_take=False, retry_failed=False)
 
     async def _look(self, wanted: Wanted) -> Finished | None:
         """None: the claim gives another answer now."""
@@ -163,9 +166,6 @@ class Path:
         given_up = self._tools.completer.left_open(job)
         if given_up is not None:
             return endings.end(Verdict.IN_FLIGHT, f"{job.shot} has the same request: {given_up}", job=job)
-        # Whoever waits for somebody else's video has asked for that one: what it comes to is the answer, and a second
-        # click on "new take" or "retry" buys nothing beside it.
-        self._options = replace(self._options, new_take=False, retry_failed=False)
         now_s = asyncio.get_running_loop().time()
         self._others_since_s = now_s if self._others_since_s is None else self._others_since_s
         waited_s = now_s - self._others_since_s
