@@ -18,6 +18,7 @@ from wan_pipeline.generation.events import Event, Finished, Stage, Verdict
 from wan_pipeline.generation.finding import Finder
 from wan_pipeline.generation.inspection import Inspector
 from wan_pipeline.generation.lanes import Lanes
+from wan_pipeline.generation.left_behind import LeftBehind
 from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.generation.path import Path
 from wan_pipeline.generation.results import Shelf
@@ -60,11 +61,12 @@ class Engine:
                 downloader = await stack.enter_async_context(Downloader(self._parts.download_transport))
                 self._lanes = lanes = Lanes(desk, stack)
                 buying = stage is Stage.GENERATE
+                completer = Completer(desk, lanes, Collector(desk, downloader))
                 tools = BatchTools(
                     desk=desk,
                     lanes=lanes,
                     inspector=Inspector(desk.bucket, desk.input_threads, self._parts.find_model),
-                    completer=Completer(desk, lanes, Collector(desk, downloader)),
+                    completer=completer,
                     finder=Finder(desk, lanes),
                     shelf=Shelf(desk),
                     stage=stage,
@@ -77,6 +79,8 @@ class Engine:
                 if self._stop_asked:
                     self._stop_now()
                 heartbeat = asyncio.create_task(self._heartbeat(desk)) if buying else None
+                if buying:
+                    desk.aside(LeftBehind(desk, lanes, completer, {shot.key for shot in shots}).watch())
                 try:
                     return list(await asyncio.gather(*(self._one(shot, tools) for shot in shots)))
                 finally:

@@ -115,6 +115,11 @@ class Gate:
             raise GateClosedError(self._closed.reason, self._closed.kind)
 
     @property
+    def is_busy(self) -> bool:
+        """The ledger had no room for this provider when it was last asked."""
+        return self._tries is not None
+
+    @property
     def limit(self) -> int:
         """How many may be in flight at present."""
         return self._limit

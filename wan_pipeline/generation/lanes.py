@@ -83,6 +83,11 @@ class Lanes:
         lane.remember(job for job in reversed(jobs) if job.provider == provider)
         return lane
 
+    @property
+    def busy(self) -> frozenset[str]:
+        """The providers at which this batch waits for places that others have."""
+        return frozenset(name for name, lane in self._lanes.items() if lane.gate.is_busy)
+
     def stop(self) -> None:
         """Nothing more is submitted in this batch."""
         for lane in self._lanes.values():

@@ -2,7 +2,8 @@
 began within the last minute. The caller holds the claims' lock, so that two never find the same room.
 
 In flight is what was sent and is not known to have come to an end: `submitting` and `submitted`. An ambiguous job does not
-count: it may occupy nothing, and a 429 corrects that. What does not belong here: how fast this process may go.
+count, nor one that was waited for in vain and put off (`fetches`): they may occupy nothing, and a 429 corrects that. What
+does not belong here: how fast this process may go.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def busy(
 def _in_flight(connection: Connection, provider: str, simulated: bool) -> int:
     # Whose they are is asked inside the sum, so that the few jobs in these states are read by their state, and never all
     # that a provider ever had by its name.
-    mine = sa.case(((jobs.c.provider == provider) & (jobs.c.simulated == simulated), 1), else_=0)
+    mine = sa.case(
+        ((jobs.c.provider == provider) & (jobs.c.simulated == simulated) & (jobs.c.fetches == 0), 1), else_=0
+    )
     open_states = [JobState.SUBMITTING.value, JobState.SUBMITTED.value]
     return int(connection.execute(sa.select(sa.func.sum(mine)).where(jobs.c.state.in_(open_states))).scalar() or 0)
 

@@ -56,6 +56,15 @@ def test_no_more_are_in_flight_than_may_be(ledger: Ledger, other: Ledger) -> Non
     expect(Bought, wish(other, "c", TWO_AT_ONCE))
 
 
+def test_one_that_was_waited_for_in_vain_and_put_off_keeps_nobody_from_the_provider(ledger: Ledger) -> None:
+    one = SubmitLimits(1, 1000)
+    first = expect(Bought, wish(ledger, "a", one))
+    job = ledger.mark_accepted(first.job.id, first.attempt_id, "p", None)
+    expect(ProviderBusy, wish(ledger, "b", one))
+    ledger.mark_fetch_failed(job.id, "wavespeed does not know job p", NOON)
+    expect(Bought, wish(ledger, "b", one))
+
+
 @pytest.mark.parametrize("state", [state for state in S if state not in (S.SUBMITTING, S.SUBMITTED)])
 def test_what_is_not_at_the_provider_is_not_in_flight_there(ledger: Ledger, state: JobState) -> None:
     job_in(ledger, state, request_for("a", "a"))

@@ -1,0 +1,53 @@
+"""Jobs left behind by processes that are gone: while this batch waits for a place at a provider, it sees to them.
+
+The limits of all processes together are counted in the ledger, and there a job keeps its place until somebody has seen it
+through. A batch of other shots, with no recovery sensor at work (`run --shot` alone), would wait for that place for ever.
+What does not belong here: the jobs of the batch's own shots (path.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from wan_pipeline.generation.completion import Completer
+from wan_pipeline.generation.desk import Desk
+from wan_pipeline.generation.lanes import Lanes
+from wan_pipeline.spend.records import Job, JobState, Joined
+
+_LOOK_EVERY_S = 10.0
+_log = logging.getLogger(__name__)
+
+
+class LeftBehind:
+    """Of one batch, whose shots are `keys`."""
+
+    def __init__(self, desk: Desk, lanes: Lanes, completer: Completer, keys: Collection[str]) -> None:
+        self._desk = desk
+        self._lanes = lanes
+        self._completer = completer
+        self._keys = frozenset(keys)
+
+    async def watch(self) -> None:
+        """For as long as the batch lives. Buys nothing; raises nothing of its own."""
+        while not await self._desk.sleep(_LOOK_EVERY_S):
+            busy = self._lanes.busy
+            if not busy:
+                continue
+            try:
+                jobs = await self._desk.record(self._desk.ledger.settle_orphans, simulated=self._desk.parts.simulated)
+            except Exception:  # noqa: BLE001 - the ledger is out of reach: the next look may pass
+                _log.warning("it could not be seen whose jobs take the places", exc_info=True)
+                continue
+            for job in jobs:
+                if job.provider in busy and job.state is JobState.SUBMITTED and job.shot not in self._keys:
+                    self._desk.aside(self._collect(job))
+
+    async def _collect(self, job: Job) -> None:
+        try:
+            outcome = await self._desk.record(self._desk.ledger.take_over, job.id)
+            if isinstance(outcome, Joined) and outcome.mine:
+                ended = await self._completer.take_over(outcome.job, lambda state, note: None)
+                _log.info("job %s of %s, left behind at %s: %s", job.id, job.shot, job.provider, ended.verdict)
+        except Exception:  # noqa: BLE001 - it stays what it was, for the next run
+            _log.warning("job %s of %s, left behind, stays as it is", job.id, job.shot, exc_info=True)
