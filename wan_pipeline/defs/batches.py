@@ -127,9 +127,10 @@ class Batches:
         return item.verdict is not Verdict.DEFERRED and not (self._options.collect_only and found_nothing(item))
 
     def _is_terminated(self) -> bool:
-        """Did a person end this run? A redeployment leaves its status as it was."""
+        """Did a person end this run? A redeployment leaves its status as it was. ("Force termination" in the UI, and
+        run_monitoring where a termination takes its time, write down the end beforehand.)"""
         run = patiently(self._context.instance.get_run_by_id, self._context.run_id)
-        return run is not None and run.status is dg.DagsterRunStatus.CANCELING
+        return run is not None and run.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 
     # --- how the run ends ---
 

@@ -75,8 +75,8 @@ class Collection:
 
     @property
     def request(self) -> dg.RunRequest:
-        """The key names the jobs, how far they are and how often they were tried: the same tick asked again launches
-        nothing twice, and a later try is another run."""
+        """The key names the jobs, how far they are and when they were tried last: the same tick asked again launches nothing
+        twice, and a later try is another run."""
         digest = hashlib.sha256(json.dumps([self.piece.keys, self.tokens]).encode()).hexdigest()[:32]
         tags = {ASKED_BY: str(AskedBy.RECOVERY), COLLECT_ONLY: "true", PRIORITY_TAG: "1"}
         return dg.RunRequest(run_key=f"recover-{digest}", tags={**self.piece.range_tags, **tags})
@@ -136,17 +136,16 @@ def collections_of(jobs: Iterable[Job], order: Sequence[str], runs: RunsOfShots,
     chosen = sorted(by_shot, key=lambda shot: (nearest[shot], shot))[:MAX_SHOTS_PER_TICK]
     pieces = contiguous_pieces(order, frozenset(chosen))
     pieces.sort(key=lambda piece: min(nearest[key] for key in piece.keys))
-    return [
-        Collection(
-            piece,
-            tuple(
-                f"{job.id}:{job.state}:{job.looks}:{job.fetches}:{runs.collections.counts[key]}"
-                for key in piece.keys
-                for job in by_shot[key]
-            ),
-        )
-        for piece in pieces
-    ]
+    return [Collection(piece, _tokens(piece, by_shot, runs, now)) for piece in pieces]
+
+
+def _tokens(piece: Piece, by_shot: Mapping[str, Sequence[Job]], runs: RunsOfShots, now: datetime) -> tuple[str, ...]:
+    """Dagster skips a key that it has ever launched, so no two tries may have the same: not those before a night without a
+    daemon and those after it, of which nothing but the hour tells (runs are not looked back at for ever), nor those of an
+    outage that lasts longer than that."""
+    tried = [f"{runs.collections.last_end.get(key, '')}" for key in piece.keys]
+    jobs = [f"{job.id}:{job.state}:{job.looks}:{job.fetches}" for key in piece.keys for job in by_shot[key]]
+    return (*jobs, *tried, str(int(now.timestamp() / LONGEST_COLLECT_WAIT.total_seconds())))
 
 
 def _unfinished(ledger: Ledger, now: datetime, *, simulated: bool) -> list[str]:
@@ -170,6 +169,12 @@ def _take_up_again(ledger: Ledger, unfinished: Sequence[str], runs: RunsOfShots,
         for key in unfinished
         if key not in runs.covered and _is_due(runs.failures.not_before(key, _LONGEST_TAKE_UP_WAIT), now)
     ]
+    # Of those whose run a person has ended, perhaps while it was queued, what is not bought is not bought by itself.
+    ended = [key for key in again if key in runs.cancelled]
+    if ended:
+        rows = ledger.index.load()
+        ledger.index.mark_finished(ended, [rows[key].version for key in ended], now)
+    again = [key for key in again if key not in runs.cancelled]
     if again:
         ledger.index.take_up_again(again)
     return len(again)

@@ -1,4 +1,5 @@
-"""Which shots Dagster's runs are over: those that are covered by a run under way, and how often others were tried of late.
+"""Which shots Dagster's runs are over: those that are covered by a run under way, those whose last run a person has ended,
+and how often others were tried of late.
 
 What belongs here: reading runs. What does not: launching them, and what a shot needs (recovery.py, schedules.py).
 """
@@ -14,7 +15,7 @@ import dagster as dg
 
 from wan_pipeline.defs import names
 from wan_pipeline.defs.partitions import RANGE_END_TAG, RANGE_START_TAG
-from wan_pipeline.defs.run_tags import is_recovery
+from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy, is_recovery
 
 PARTITION_TAG = "dagster/partition"  # Dagster's name; a test compares it with the one it uses
 UNFINISHED = [
@@ -55,11 +56,15 @@ class Tries:
 @dataclass(frozen=True, slots=True)
 class RunsOfShots:
     """`covered`: by a run that is queued or under way, and that would make or collect them. `collections`: runs of the
-    recovery sensor, however they ended. `failures`: all other runs that failed or were cancelled."""
+    recovery sensor, however they ended. `failures`: all other runs that failed or were cancelled. `scheduled`: those of the
+    schedule, however they ended. `cancelled`: the last run over these, but for the sensor's, was ended by a person, perhaps
+    before it had begun (what a redeployment ends has failed, for Dagster)."""
 
     covered: frozenset[str]
     collections: Tries
     failures: Tries
+    scheduled: Tries
+    cancelled: frozenset[str]
 
     @classmethod
     def read(cls, instance: dg.DagsterInstance, order: Sequence[str], now: datetime) -> RunsOfShots:
@@ -73,18 +78,26 @@ class RunsOfShots:
             )
             if makes_videos(run) and not forgotten:
                 covered.update(shots_of(run, order, places))
-        collections, failures = Tries(), Tries()
+        collections, failures, scheduled = Tries(), Tries(), Tries()
+        last_status: dict[str, dg.DagsterRunStatus] = {}
         filters = dg.RunsFilter(created_after=now - _LOOK_BACK)
-        for record in instance.get_run_records(filters, limit=_MOST_RUNS):
+        for record in instance.get_run_records(filters, limit=_MOST_RUNS):  # the newest first
             run = record.dagster_run
             if not run.is_finished or not makes_videos(run):
                 continue
+            keys = shots_of(run, order, places)
             ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now
             if is_recovery(run.tags):
-                collections.add(shots_of(run, order, places), ended)
-            elif run.status is not dg.DagsterRunStatus.SUCCESS:
-                failures.add(shots_of(run, order, places), ended)
-        return cls(frozenset(covered), collections, failures)
+                collections.add(keys, ended)
+                continue
+            for key in keys:
+                last_status.setdefault(key, run.status)
+            if run.status is not dg.DagsterRunStatus.SUCCESS:
+                failures.add(keys, ended)
+            if run.tags.get(ASKED_BY) == AskedBy.SCHEDULE:
+                scheduled.add(keys, ended)
+        cancelled = {key for key, status in last_status.items() if status is dg.DagsterRunStatus.CANCELED}
+        return cls(frozenset(covered), collections, failures, scheduled, frozenset(cancelled))
 
 
 def makes_videos(run: dg.DagsterRun) -> bool:

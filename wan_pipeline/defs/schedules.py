@@ -24,7 +24,6 @@ from wan_pipeline.defs.take_up import (
     launched_run_keys,
     run_requests,
 )
-from wan_pipeline.money import Money
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Deferral
 from wan_pipeline.spend.shot_index import IndexedShot
@@ -105,14 +104,17 @@ def deferred(
     busy |= {job.shot for job in ledger.ambiguous(simulated=simulated)} | runs.covered
 
     def may_be_tried(each: Deferral) -> bool:
-        not_before = runs.failures.not_before(each.shot, _LONGEST_WAIT)
-        return each.shot not in busy and (not_before is None or not_before <= now)
+        # A run of ours that succeeded has found no room where this tick had seen some: that is asked ever more seldom too.
+        waits = (tries.not_before(each.shot, _LONGEST_WAIT) for tries in (runs.failures, runs.scheduled))
+        return each.shot not in busy and all(wait is None or wait <= now for wait in waits)
 
-    free = [each for each in ready if may_be_tried(each)]
-    used = {each.shot: _used(ledger, each.shot, simulated=simulated) for each in free[:MAX_SHOTS_PER_TICK]}
+    ended = [each.shot for each in ready if each.shot in runs.cancelled and each.shot not in busy]
+    ledger.deferrals.forget(ended, simulated=simulated)  # a person has ended its run: nobody buys it by himself
+    free = [each for each in ready if may_be_tried(each) and each.shot not in runs.cancelled]
+    used = ledger.used_by_shots([each.shot for each in free], simulated=simulated) if free else {}
     lines = ledger.budget_lines(opened.budgets, simulated=simulated)
-    chosen = with_room(free[:MAX_SHOTS_PER_TICK], lines, opened.budgets.shot, used, now)
-    return len(waiting), _requests(order, chosen, moment)
+    chosen = with_room(free, lines, opened.budgets.shot, used, now)[:MAX_SHOTS_PER_TICK]
+    return len(waiting) - len(ended), _requests(order, chosen, moment)
 
 
 def _requests(order: Sequence[str], chosen: Sequence[Deferral], moment: datetime) -> list[dg.RunRequest]:
@@ -136,11 +138,6 @@ def _needs_nothing(row: IndexedShot | None) -> bool:
 def _is_as_deferred(row: IndexedShot) -> bool:
     """A shot that has changed since is the sensor's, which takes the new version up."""
     return row.ready and not is_to_be_taken_up(row)
-
-
-def _used(ledger: Ledger, shot: str, *, simulated: bool) -> Money:
-    jobs = ledger.jobs(shot=shot, simulated=simulated)
-    return Money.total(job.held + (job.billed or Money(0)) for job in jobs)
 
 
 @dg.schedule(

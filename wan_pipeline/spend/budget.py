@@ -7,6 +7,7 @@ was billed. Simulated and real jobs share no budget. What does not belong here: 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ DAILY = "WAN_DAILY_BUDGET_USD"
 MONTHLY = "WAN_MONTHLY_BUDGET_USD"
 SHOT = "WAN_SHOT_BUDGET_USD"
 
+_AT_ONCE = 500  # shots in one question
 _FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -76,6 +78,20 @@ def lines(connection: Connection, budgets: Budgets, now: datetime, *, simulated:
         held, billed = _sums(connection, real, *where)
         found.append(BudgetLine(name, allowed, held, billed, until))
     return found
+
+
+def used_by_shots(connection: Connection, shots: Collection[str], *, simulated: bool) -> dict[str, Money]:
+    """What each of these shots holds and was billed, all its takes together; those that have any."""
+    keys, used = sorted(set(shots)), dict[str, Money]()
+    for start in range(0, len(keys), _AT_ONCE):
+        query = (
+            sa.select(jobs.c.shot, sa.func.sum(jobs.c.held_nanos), sa.func.sum(jobs.c.billed_nanos))
+            .where(jobs.c.shot.in_(keys[start : start + _AT_ONCE]), jobs.c.simulated == simulated)
+            .group_by(jobs.c.shot)
+        )
+        for shot, held, billed in connection.execute(query):
+            used[shot] = Money(int(held or 0)) + Money(int(billed or 0))
+    return used
 
 
 def over(connection: Connection, budgets: Budgets, purchase: Purchase, now: datetime) -> OverBudget | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from wan_pipeline.money import Money
 from wan_pipeline.spend import budget, rows, verify
 from wan_pipeline.spend.records import (
     Attempt,
@@ -85,6 +86,10 @@ class Questions(Transacting):
                 connection, budgets, now or self._database.now(connection), simulated=simulated
             )
         )
+
+    def used_by_shots(self, shots: Collection[str], *, simulated: bool) -> dict[str, Money]:
+        """What of each shot's own budget is held and billed; of those that have any."""
+        return self._read(lambda connection: budget.used_by_shots(connection, shots, simulated=simulated))
 
     def wasted(self, *, simulated: bool, since: datetime | None = None) -> Wasted:
         """What was billed for jobs that failed, were lost or were written off; `since`: claimed at or after it."""

@@ -27,19 +27,19 @@ def submitted(count: int) -> Callable[[Event], bool]:
 
 
 def interrupted_run(
-    lab: Lab, keys: Sequence[str], when: Callable[[Event], bool], *, terminated: bool = False
+    lab: Lab, keys: Sequence[str], when: Callable[[Event], bool], *, terminated: bool = False, forced: bool = False
 ) -> dg.DagsterRun:
-    """A run of these shots into which a signal comes, once: a person's Terminate, or a redeployment's SIGTERM. Gives the
-    run as it ended."""
+    """A run of these shots into which a signal comes, once: a person's Terminate (`forced`: with the UI's box "Force
+    termination immediately" ticked), or a redeployment's SIGTERM. Gives the run as it ended."""
     come = False
 
     def listen(event: Event) -> None:
         nonlocal come
         if not come and when(event):
             come = True
-            if terminated:
+            if terminated or forced:
                 (run,) = lab.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
-                lab.instance.report_run_canceling(run)
+                (lab.instance.report_run_canceled if forced else lab.instance.report_run_canceling)(run)
             raise DagsterExecutionInterruptedError
 
     with subscribe(listen):
