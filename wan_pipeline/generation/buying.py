@@ -14,6 +14,7 @@ from wan_pipeline.generation.gate import GateClosedError, Place
 from wan_pipeline.generation.lanes import Lane
 from wan_pipeline.generation.submission import Answer, Submission, UnwrittenError, delivery_problems, request_body
 from wan_pipeline.generation.tools import BatchTools
+from wan_pipeline.generation.unknown_takes import takes_in, why_not
 from wan_pipeline.generation.wanted import Wanted
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.base import JsonObject
@@ -49,6 +50,12 @@ class Buyer:
         )
         if unreachable:
             return endings.not_ready(unreachable)
+        there = await self._desk.files(takes_in, self._desk.bucket, shot.key)
+        if there:
+            known = {take.take for take in await self._desk.record(self._desk.ledger.takes, shot.key)}
+            unknown = await self._desk.files(why_not, self._desk.bucket, shot.key, there, known)
+            if unknown is not None:
+                return endings.end(Verdict.FAILED, unknown)
         try:
             lane = await self._tools.lanes.lane(wanted.model.provider)
             await lane.gate.enter()
