@@ -13,8 +13,10 @@ from wan_pipeline.money import Money
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from wan_pipeline.spend.ledger import Ledger
-    from wan_pipeline.spend.records import BudgetLine, Deferral
+    from wan_pipeline.spend.records import BudgetLine, Deferral, SentWith
 
 
 def state_of(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
@@ -27,6 +29,8 @@ def state_of(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
     yield Finding("WAN_SHOT_BUDGET_USD", "ok", f"{settings.shot_budget} {usd} for each shot, all its takes together")
     yield from _ambiguous(ledger, simulated=simulated, usd=usd, now=now)
     yield from _orphans(ledger, simulated=simulated, now=now)
+    if not simulated:
+        yield from _other_keys(settings, ledger.senders(simulated=simulated))
     yield from _deferred(ledger.deferrals.load(simulated=simulated), now)
     wasted = ledger.wasted(simulated=simulated)
     if wasted.total:
@@ -77,6 +81,31 @@ def _orphans(ledger: Ledger, *, simulated: bool, now: datetime) -> Iterator[Find
         f"{jobs_are} in flight of processes that are gone, the oldest bought {oldest}{soonest}",
         "`wan-pipeline run` collects them; Dagster's recovery does while `wan-pipeline dev` is up",
     )
+
+
+def _other_keys(settings: Settings, senders: list[SentWith]) -> Iterator[Finding]:
+    """Jobs of which the key that is set now may be told nothing. Fingerprints are shown, keys never."""
+    from wan_pipeline.providers.account import account_of
+    from wan_pipeline.providers.connect import PROVIDERS
+
+    for each in senders:
+        info = PROVIDERS.get(each.provider)
+        if info is None:
+            continue
+        key: SecretStr | None = getattr(settings, info.key_variable.lower())
+        ours = account_of(key) if key else None
+        if ours == each.account:
+            continue
+        jobs = "1 job" if each.jobs == 1 else f"{each.jobs} jobs"
+        than = f"another key (fingerprint {each.account}) than the one that is set now ({ours})"
+        yield Finding(
+            info.key_variable,
+            "note",
+            f"{jobs} in flight or ambiguous at {info.title}, sent with "
+            + (than if ours else f"the key of fingerprint {each.account}, and none is set now"),
+            "only the account that made them is sure to know them: set that key again until they have ended, or decide "
+            "about ambiguous ones yourself with `wan-pipeline resolve`",
+        )
 
 
 def _deferred(deferrals: list[Deferral], now: datetime) -> Iterator[Finding]:

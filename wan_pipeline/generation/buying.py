@@ -80,7 +80,14 @@ class Buyer:
             # The URLs are made fresh, and before the claim: what fails here has cost nothing and holds nothing.
             body = await desk.files(request_body, desk.bucket, wanted.model, wanted.order, wanted.inspection.inputs)
             lane.gate.raise_if_closed()
-            outcome = await desk.record(desk.ledger.claim, wanted.frozen, desk.parts.budgets, options, lane.limits)
+            outcome = await desk.record(
+                desk.ledger.claim,
+                wanted.frozen,
+                desk.parts.budgets,
+                options,
+                lane.limits,
+                lane.client.account,
+            )
             match outcome:
                 case Bought():
                     place.through()

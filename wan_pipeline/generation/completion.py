@@ -21,6 +21,7 @@ from wan_pipeline.generation.results import made
 from wan_pipeline.generation.useless import DownloadError, UselessError
 from wan_pipeline.generation.waiting import GaveUp
 from wan_pipeline.problems import ConfigurationError
+from wan_pipeline.providers.account import another_key
 from wan_pipeline.providers.base import Failed, Model
 from wan_pipeline.providers.words import shown, without_query
 from wan_pipeline.spend.errors import NotHolderError
@@ -116,7 +117,7 @@ class Completer:
         for attempt in range(_NEW_URLS):
             outcome = await waiter.wait(job, taken_over=taken_over or attempt > 0)
             if isinstance(outcome, GaveUp):
-                return await self._gave_up(job, outcome, first=not taken_over)
+                return await self._gave_up(job, outcome, lane, first=not taken_over)
             if isinstance(outcome, Failed):
                 return await self._failed(job, outcome)
             place.leave()
@@ -142,15 +143,20 @@ class Completer:
         job = await self._desk.record(self._desk.ledger.mark_failed, job.id, outcome.reason, outcome.reported)
         return Ending(Verdict.FAILED, outcome.reason, job)
 
-    async def _gave_up(self, job: Job, outcome: GaveUp, *, first: bool) -> Ending:
-        now = self._desk.parts.clock()
+    async def _gave_up(self, job: Job, outcome: GaveUp, lane: Lane, *, first: bool) -> Ending:
+        now, reason = self._desk.parts.clock(), outcome.reason
         if outcome.stopped:
-            return self._not_now(job, outcome.reason)
+            return self._not_now(job, reason)
         if first and not outcome.unknown:  # the provider works on it: the next run may ask at once
-            return self._not_now(job, f"{outcome.reason}; the next run asks again")
-        if is_over(job, now) if outcome.unknown else is_stuck(job, now):
-            return await self._lost(job, outcome.reason)
-        return await self._put_off(job, outcome.reason)
+            return self._not_now(job, f"{reason}; the next run asks again")
+        sent_with = await self._desk.record(self._desk.ledger.sent_with, job.attempt_id)
+        other = None if outcome.seen else another_key(sent_with, lane.client.account)
+        if other is not None:
+            reason = f"{reason}; but {other}, which may know nothing of it: set that key again"
+        # With the wrong key "no such job" says nothing: then it is lost only when no key can bring it any more.
+        if is_over(job, now) if outcome.unknown and other is None else is_stuck(job, now):
+            return await self._lost(job, reason)
+        return await self._put_off(job, reason)
 
     async def _not_fetched(self, job: Job, error: DownloadError) -> Ending:
         if error.stopped:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wan_pipeline.money import Money
-from wan_pipeline.providers.base import PollError, ProviderClient
+from wan_pipeline.providers.account import another_key
+from wan_pipeline.providers.base import PollError, PollOutcome, ProviderClient
 from wan_pipeline.providers.catalog import find_model
 from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.ledger import Ledger
@@ -75,7 +76,7 @@ def decide(ledger: Ledger, connect: Connect, job_id: str, decision: Decision, *,
         match decision.ending:
             case Ending.FOUND:
                 provider_job_id = (decision.provider_job_id or "").strip()
-                _ask_provider(connect, job, provider_job_id)
+                _ask_provider(ledger, connect, job, provider_job_id)
                 return ledger.resolve_found(job_id, provider_job_id, f"found by {decision.said}")
             case Ending.NOT_CHARGED:
                 return ledger.resolve_not_charged(job_id, decision.said, duplicate_up_to=decision.duplicate_up_to)
@@ -125,14 +126,16 @@ def _check(decision: Decision) -> None:
         )
 
 
-def _ask_provider(connect: Connect, job: Job, provider_job_id: str) -> None:
+def _ask_provider(ledger: Ledger, connect: Connect, job: Job, provider_job_id: str) -> None:
     """A slip of the pen would be asked for again and again: the provider has to know the id."""
 
-    async def ask() -> object:
+    async def ask() -> tuple[PollOutcome, str]:
         async with connect(job.provider) as client:
-            return await client.poll(find_model(job.model), provider_job_id)
+            return await client.poll(find_model(job.model), provider_job_id), client.account
 
-    answer = asyncio.run(ask())
+    answer, account = asyncio.run(ask())
     if isinstance(answer, PollError):
         why = "does not know it" if answer.gone else "could not be asked"
-        raise DecisionError(f"found {provider_job_id}: {job.provider} {why}: {answer.reason}. Nothing was changed")
+        other = another_key(ledger.sent_with(job.attempt_id), account)
+        but = f"; but {other}: set that key again" if other else ""
+        raise DecisionError(f"found {provider_job_id}: {job.provider} {why}: {answer.reason}{but}. Nothing was changed")

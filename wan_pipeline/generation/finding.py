@@ -116,6 +116,7 @@ class Finder:
                 now=desk.parts.clock(),
                 hints=hints,
                 is_known=is_known,
+                account=await desk.record(ledger.sent_with, job.attempt_id),
             )
         )
         settled = began_at >= self.absent_from(job)

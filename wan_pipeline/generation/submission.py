@@ -199,7 +199,11 @@ class Submitter:
             if self._gate.closed is not None:
                 return await self._given_up(job_id, None)
             answer = await self._desk.record(
-                self._desk.ledger.begin_attempt, job_id, self._limits, self._desk.parts.budgets
+                self._desk.ledger.begin_attempt,
+                job_id,
+                self._limits,
+                self._desk.parts.budgets,
+                self._client.account,
             )
             match answer:
                 case ProviderBusy(wait_s=wait_s):

@@ -25,11 +25,12 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class GaveUp:
     """Not ended within this batch; the job stays in flight and the next run asks again. `stopped`: for no other reason
-    than that the batch was. `unknown`: the provider does not know it."""
+    than that the batch was. `unknown`: the provider does not know it. `seen`: in this wait it has said that it does."""
 
     reason: str
     stopped: bool = False
     unknown: bool = False
+    seen: bool = False
 
 
 class Waiter:
@@ -53,7 +54,7 @@ class Waiter:
         out_s = self._out_s(job) if taken_over else 0.0
         patience_s = max(PATIENCE_S - out_s, _LEAST_PATIENCE_S) if taken_over else PATIENCE_S
         unknown_since_s: float | None = None
-        asked, noted = False, ""
+        asked, seen, noted = False, False, ""
         while True:
             # A job taken over may have ended long ago: it is asked about at once.
             wait_s = 0.0 if taken_over and not asked else self._pace.next_wait_s(out_s + loop.time() - began_s)
@@ -70,7 +71,7 @@ class Waiter:
                 case Failed():
                     return outcome
                 case InProgress():
-                    unknown_since_s = None
+                    seen, unknown_since_s = True, None
                     if outcome.note and outcome.note != noted:
                         noted = outcome.note
                         _log.warning("%s, job %s: %s", job.shot, job.provider_job_id, noted)
@@ -78,11 +79,11 @@ class Waiter:
                     unknown_since_s = now_s if unknown_since_s is None else unknown_since_s
                     if now_s - unknown_since_s > _UNKNOWN_PATIENCE_S:
                         said = f"{job.provider} does not know job {job.provider_job_id}: {outcome.reason}"
-                        return GaveUp(said, unknown=True)
+                        return GaveUp(said, unknown=True, seen=seen)
                 case PollError():
                     pass
             if now_s - began_s > patience_s:
-                return GaveUp(f"not ended after {PATIENCE_S // 3600} hours at {job.provider}")
+                return GaveUp(f"not ended after {PATIENCE_S // 3600} hours at {job.provider}", seen=seen)
 
     def _out_s(self, job: Job) -> float:
         out_s = (self._desk.parts.clock() - (job.submitted_at or job.claimed_at)).total_seconds()

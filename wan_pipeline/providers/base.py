@@ -263,7 +263,7 @@ class LostSubmission:
     """What is known of it. `arguments` is the body as frozen in the ledger, each input given as `sha256:<hash>`;
     `input_keys` are the bucket keys by slot (`first_frame`): the URL that was sent has the key at the end of its path.
     `hints`: ids of jobs that a callback for this very attempt has named. `is_known` tells which of these provider ids the
-    ledger has as another job's."""
+    ledger has as another job's. `account`: `ProviderClient.account` of whoever sent it; None: not known."""
 
     attempt_id: str
     model: Model
@@ -273,6 +273,7 @@ class LostSubmission:
     now: datetime
     hints: Sequence[str]
     is_known: Callable[[Sequence[str]], Awaitable[frozenset[str]]]
+    account: str | None = None
 
 
 class Sighting(StrEnum):
@@ -322,6 +323,11 @@ class ProviderClient(Protocol):
     @property
     def limits(self) -> ProviderLimits: ...
 
+    @property
+    def account(self) -> str:
+        """Whose key it uses: a fingerprint that is no secret."""
+        ...
+
     async def submit(self, model: Model, body: JsonObject, attempt_id: str) -> SubmitOutcome:
         """One POST, never repeated. A cancellation while it is under way must count as Ambiguous to the caller."""
         ...
@@ -330,7 +336,7 @@ class ProviderClient(Protocol):
 
     async def look_for(self, lost: LostSubmission) -> SearchResult:
         """Looks for a submission whose answer was lost, in whatever the provider offers for that. Only GETs, and POSTs
-        that merely ask."""
+        that merely ask. One that was sent with another key is never ABSENT."""
         ...
 
 

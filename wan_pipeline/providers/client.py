@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 import httpx
 from pydantic import SecretStr
 
+from wan_pipeline.providers.account import account_of, another_key
 from wan_pipeline.providers.base import (
     JsonObject,
     LostSubmission,
@@ -75,6 +76,10 @@ class HttpProviderClient(ABC):
     def limits(self) -> ProviderLimits:
         return self._limits
 
+    @property
+    def account(self) -> str:
+        return account_of(self._key)
+
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
         return self
@@ -107,8 +112,25 @@ class HttpProviderClient(ABC):
         except TimeoutError:
             text = f"looking was given up after {_LOOK_AT_MOST_S:g} s"
             result = together([Testimony(self.NAME, Sighting.UNREACHABLE, text)])
+        result = self._as_far_as_its_key_goes(lost, result)
         said = (replace(each, detail=self._http.words(each.detail, _TESTIMONY_WORDS)) for each in result.testimonies)
         return replace(result, testimonies=tuple(said))
+
+    def _as_far_as_its_key_goes(self, lost: LostSubmission, result: SearchResult) -> SearchResult:
+        """What this key's account does not show may be in the account of the key that it was sent with. What was found was
+        found: a poll has proven it."""
+        other = another_key(lost.account, self.account)
+        if other is None or result.sighting is Sighting.FOUND:
+            return result
+        but = f"but {other}, so this proves nothing: set that key again, or decide yourself (wan-pipeline resolve)"
+        testimonies = tuple(
+            replace(each, sighting=Sighting.UNSURE, detail=f"{each.detail}; {but}")
+            if each.sighting is Sighting.ABSENT
+            else each
+            for each in result.testimonies
+        )
+        sighting = Sighting.UNSURE if result.sighting is Sighting.ABSENT else result.sighting
+        return replace(result, sighting=sighting, testimonies=testimonies)
 
     def _own(self, model: Model) -> None:
         if model.provider != self.NAME:

@@ -66,6 +66,7 @@ class Claim:
     options: ClaimOptions
     limits: SubmitLimits | None
     memory: Memory
+    sent_with: str | None = None  # the fingerprint of the key that it would be sent with
 
     def decide(self) -> ClaimOutcome:
         done = self._done_before()
@@ -205,7 +206,7 @@ class Claim:
         )
         job = rows.job(connection, self.memory.job_id)
         _add_take(self.step, request.shot, take, job, request.own_digest, reused=False)
-        open_attempt(self.step, job.id, self.memory.attempt_id, owner)
+        open_attempt(self.step, job.id, self.memory.attempt_id, owner, self.sent_with)
         account(self.step, job).hold(request.quoted_high, f"claimed by {request.shot}, take {take}")
         return Bought(rows.job(connection, job.id), self.memory.attempt_id)
 
@@ -255,7 +256,7 @@ class Claim:
     def _post(self, job: Job) -> Bought:
         """Takes a job over that nobody holds and that is not out, with a new attempt."""
         owner = self.step.holder.register(self.step.connection, self.step.now)
-        open_attempt(self.step, job.id, self.memory.attempt_id, owner)
+        open_attempt(self.step, job.id, self.memory.attempt_id, owner, self.sent_with)
         moved = move(self.step, job, S.SUBMITTING, owner=owner, error=None)
         return Bought(moved, self.memory.attempt_id)
 

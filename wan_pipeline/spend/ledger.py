@@ -130,14 +130,16 @@ class Ledger(Questions, Ambiguities):
         budgets: Budgets,
         options: ClaimOptions | None = None,
         limits: SubmitLimits | None = None,
+        account: str | None = None,
         now: datetime | None = None,
     ) -> ClaimOutcome:
         """Decides in one transaction what is to become of this request; after `Bought`, and only then, POST once.
-        `limits` are asked only where it would be bought or sent, after the budgets; None: not at all."""
+        `limits` are asked only where it would be bought or sent, after the budgets; None: not at all. `account`: the
+        fingerprint of the key that it would be sent with, kept with the attempt."""
         memory = claim.Memory()
         chosen = options or ClaimOptions()
         return self._step(
-            lambda step: claim.Claim(step, request, budgets, chosen, limits, memory).decide(), now, lock=CLAIMS
+            lambda step: claim.Claim(step, request, budgets, chosen, limits, memory, account).decide(), now, lock=CLAIMS
         )
 
     def take_over(self, job_id: str, now: datetime | None = None) -> Joined | Standing:
@@ -151,16 +153,19 @@ class Ledger(Questions, Ambiguities):
         job_id: str,
         limits: SubmitLimits | None = None,
         budgets: Budgets | None = None,
+        account: str | None = None,
         now: datetime | None = None,
     ) -> str | ProviderBusy | OverBudget:
         """reserved -> submitting with a new attempt id, durable: POST once. Only for the holder.
 
         ProviderBusy: nothing was written, ask again. With `budgets`, a job whose hold was asked for on an earlier UTC day
         asks for it again and counts in today's from then on. OverBudget: today has no room; the job is given up
-        (`rejected`, retryable, hold released), and the next claim with room opens it again.
+        (`rejected`, retryable, hold released), and the next claim with room opens it again. `account` as in claim.
         """
         again = sending.Again(uuid4().hex)
-        return self._step(lambda step: sending.begin_attempt(step, job_id, limits, budgets, again), now, lock=CLAIMS)
+        return self._step(
+            lambda step: sending.begin_attempt(step, job_id, limits, budgets, again, account), now, lock=CLAIMS
+        )
 
     # --- the answer to a POST ---
 

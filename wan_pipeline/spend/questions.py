@@ -19,6 +19,7 @@ from wan_pipeline.spend.records import (
     Job,
     JobState,
     MoneyEntry,
+    SentWith,
     Take,
     Wasted,
 )
@@ -68,6 +69,14 @@ class Questions(Transacting):
     def attempts(self, job_id: str) -> list[Attempt]:
         """The first one first."""
         return self._read(lambda connection: rows.find_attempts(connection, job_id))
+
+    def sent_with(self, attempt_id: str | None) -> str | None:
+        """The fingerprint of the key that this attempt was sent with. None: not known."""
+        return self._read(lambda connection: rows.account_of_attempt(connection, attempt_id)) if attempt_id else None
+
+    def senders(self, *, simulated: bool) -> list[SentWith]:
+        """With which keys those jobs were sent that are, or may be, at their providers."""
+        return self._read(lambda connection: rows.find_senders(connection, simulated=simulated))
 
     def entries(self, job_id: str | None = None) -> list[MoneyEntry]:
         """The books, of one job or all, in the order they were written."""

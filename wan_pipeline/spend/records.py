@@ -265,7 +265,8 @@ class StoredVideo:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One submission. `outcome`: accepted, refused, not_sent, rejected, ambiguous; None: under way, or its process died."""
+    """One submission. `outcome`: accepted, refused, not_sent, rejected, ambiguous; None: under way, or its process died.
+    `account`: the fingerprint of the key that it was sent with; None: not known."""
 
     id: str
     job_id: str
@@ -275,6 +276,16 @@ class Attempt:
     ended_at: datetime | None
     outcome: str | None
     detail: str | None
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentWith:
+    """How many of the jobs that a provider has, or may have, were sent with the key of this fingerprint."""
+
+    provider: str
+    account: str
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,7 @@ class _Manifest:
                 ended_at=submitted_at or began_at,
                 outcome="accepted",
                 detail=self._note,
+                account=None,  # no manifest says so, and nobody has to ask about a video that is stored
             )
         )
         Account(connection, job_id, Money(0), None, None, self.step.now).bill(billed, basis, self._note)

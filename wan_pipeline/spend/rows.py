@@ -20,6 +20,7 @@ from wan_pipeline.spend.records import (
     JobState,
     Look,
     MoneyEntry,
+    SentWith,
     Take,
     Wasted,
 )
@@ -155,6 +156,24 @@ def current_takes(connection: Connection, simulated: bool | None) -> dict[str, T
 def find_attempts(connection: Connection, job_id: str) -> list[Attempt]:
     query = sa.select(attempts).where(attempts.c.job_id == job_id).order_by(attempts.c.n)
     return [Attempt(**dict(row)) for row in connection.execute(query).mappings()]
+
+
+def account_of_attempt(connection: Connection, attempt_id: str) -> str | None:
+    return connection.execute(sa.select(attempts.c.account).where(attempts.c.id == attempt_id)).scalar()
+
+
+def find_senders(connection: Connection, *, simulated: bool) -> list[SentWith]:
+    """Of the jobs that are, or may be, at their provider: how many were sent with which key, as far as that is known."""
+    there = (JobState.SUBMITTING, JobState.SUBMITTED, JobState.GENERATED, JobState.AMBIGUOUS)
+    query = (
+        sa.select(jobs.c.provider, attempts.c.account, sa.func.count())
+        .join(attempts, attempts.c.id == jobs.c.attempt_id)
+        .where(jobs.c.state.in_([str(state) for state in there]), jobs.c.simulated == simulated)
+        .where(attempts.c.account.is_not(None))
+        .group_by(jobs.c.provider, attempts.c.account)
+        .order_by(jobs.c.provider, attempts.c.account)
+    )
+    return [SentWith(*row) for row in connection.execute(query)]
 
 
 def find_entries(connection: Connection, job_id: str | None) -> list[MoneyEntry]:

@@ -29,7 +29,12 @@ class Again:
 
 
 def begin_attempt(
-    step: Step, job_id: str, limits_: SubmitLimits | None, budgets: Budgets | None, again: Again
+    step: Step,
+    job_id: str,
+    limits_: SubmitLimits | None,
+    budgets: Budgets | None,
+    again: Again,
+    sent_with: str | None,
 ) -> str | ProviderBusy | OverBudget:
     """reserved -> submitting, by the holder: one POST may follow. The caller's transaction has the claims' lock."""
     job = rows.job(step.connection, job_id, lock=True)
@@ -49,7 +54,7 @@ def begin_attempt(
         return busy
     if budgets is not None:
         counted_today(step, job)
-    open_attempt(step, job_id, again.attempt_id, step.holder.id)
+    open_attempt(step, job_id, again.attempt_id, step.holder.id, sent_with)
     move(step, job, S.SUBMITTING, error=None)
     return again.attempt_id
 

@@ -198,6 +198,7 @@ attempts = Table(
     Column("ended_at", UtcTime),
     Column("outcome", String(16)),  # NULL: under way, or its process died
     Column("detail", FreeText),
+    Column("account", String(12)),  # the fingerprint of the key that it was sent with; NULL: not known
     sa.UniqueConstraint("job_id", "n"),
     CheckConstraint(
         "outcome IS NULL OR outcome IN ('accepted', 'refused', 'not_sent', 'rejected', 'ambiguous')", name="outcome"

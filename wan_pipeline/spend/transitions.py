@@ -79,11 +79,14 @@ def move(step: Step, job: Job, to: JobState, **values: Any) -> Job:
 # --- attempts ---
 
 
-def open_attempt(step: Step, job_id: str, attempt_id: str, owner: str) -> None:
-    """Writes the attempt's row; the caller moves the job to `submitting` in the same transaction."""
+def open_attempt(step: Step, job_id: str, attempt_id: str, owner: str, account: str | None) -> None:
+    """Writes the attempt's row; the caller moves the job to `submitting` in the same transaction. `account`: whose key it
+    is to be sent with."""
     last = step.connection.execute(sa.select(sa.func.max(attempts.c.n)).where(attempts.c.job_id == job_id)).scalar()
     step.connection.execute(
-        attempts.insert().values(id=attempt_id, job_id=job_id, n=(last or 0) + 1, owner=owner, began_at=step.now)
+        attempts.insert().values(
+            id=attempt_id, job_id=job_id, n=(last or 0) + 1, owner=owner, began_at=step.now, account=account
+        )
     )
     step.connection.execute(jobs.update().where(jobs.c.id == job_id).values(attempt_id=attempt_id, sent_at=step.now))
 

@@ -20,7 +20,14 @@ _SIGN_IN_BILLED = {EntryKind.CHARGE: 1, EntryKind.REFUND: -1, EntryKind.ADJUSTME
 
 def differences(connection: Connection) -> list[Difference]:
     """Everything that is not as it must be; empty for a sound ledger."""
-    return [*_sums(connection), *_states(connection), *_attempts(connection), *_sent(connection), *_takes(connection)]
+    return [
+        *_sums(connection),
+        *_states(connection),
+        *_attempts(connection),
+        *_sent(connection),
+        *_taken_once(connection),
+        *_takes(connection),
+    ]
 
 
 def _sums(connection: Connection) -> list[Difference]:
@@ -159,6 +166,32 @@ def _sent(connection: Connection) -> list[Difference]:
     return [
         Difference(job_id, "moment of sending", str(kept), str(began_at))
         for job_id, kept, began_at in connection.execute(query)
+    ]
+
+
+def _taken_once(connection: Connection) -> list[Difference]:
+    """What a provider made under one id was bought once, by one job."""
+    same = (jobs.c.provider, jobs.c.simulated, jobs.c.provider_job_id)
+    twice = (
+        sa.select(*same)
+        .where(jobs.c.provider_job_id.is_not(None))
+        .group_by(*same)
+        .having(sa.func.count() > 1)
+        .subquery("twice")
+    )
+    query = (
+        sa.select(jobs.c.id, jobs.c.provider, jobs.c.provider_job_id)
+        .join(
+            twice,
+            (twice.c.provider_job_id == jobs.c.provider_job_id)
+            & (twice.c.provider == jobs.c.provider)
+            & (twice.c.simulated == jobs.c.simulated),
+        )
+        .order_by(jobs.c.provider, jobs.c.provider_job_id, jobs.c.claimed_at, jobs.c.id)
+    )
+    return [
+        Difference(job_id, f"provider's id ({provider})", str(kept), "an id that no other job has")
+        for job_id, provider, kept in connection.execute(query)
     ]
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from pydantic import SecretStr
 
 from wan_pipeline.money import Money
+from wan_pipeline.providers.account import account_of
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Deferral, JobState
 from wan_pipeline_tests.cli.house import House
-from wan_pipeline_tests.spend.samples import PRICE, job_in, request_for
+from wan_pipeline_tests.spend.samples import PRICE, bought, job_in, request_for
 
 
 @pytest.fixture
@@ -135,3 +137,27 @@ def test_a_settle_window_shorter_than_a_generation_is_noted_in_live_mode(house: 
     assert "paid for twice" in found(house)["WAN_ABSENT_AFTER_SECONDS"]
     house.variables["WAN_MODE"] = "demo"
     assert "WAN_ABSENT_AFTER_SECONDS" not in found(house)
+
+
+def test_jobs_that_were_sent_with_another_key_than_the_one_set_are_noted_and_no_key_is_shown(house: House) -> None:
+    old, new = "sk-of-the-old-account", "sk-of-the-new-account"
+    sent_with = account_of(SecretStr(old))
+    with ledger_of(house) as ledger:
+        for shot, provider in (("cat", "wavespeed"), ("dog", "wavespeed"), ("elk", "aimlapi")):
+            request = request_for(shot, shot, provider=provider)
+            purchase = bought(ledger, request, account=sent_with)
+            ledger.mark_ambiguous(purchase.job.id, purchase.attempt_id, "read timeout")
+        job_in(ledger, JobState.SUBMITTED, request_for("owl", "an owl"))  # of which nobody knows the key
+    house.variables = {"WAN_MODE": "live", "WAVESPEED_API_KEY": new, "WAN_PUBLIC_BASE_URL": "http://127.0.0.1:9"}
+    said = found(house)
+    assert said["WAVESPEED_API_KEY"].startswith(
+        "note: 2 jobs in flight or ambiguous at WaveSpeed, sent with another key"
+    )
+    assert sent_with in said["WAVESPEED_API_KEY"]
+    assert account_of(SecretStr(new)) in said["WAVESPEED_API_KEY"]
+    assert "set that key again" in said["WAVESPEED_API_KEY"]
+    assert said["AIMLAPI_KEY"].startswith("note: 1 job in flight or ambiguous at AI/ML API")
+    assert "none is set now" in said["AIMLAPI_KEY"]
+    assert not any(key in str(said) for key in (old, new))
+    house.variables |= {"WAVESPEED_API_KEY": old, "AIMLAPI_KEY": old}
+    assert not found(house).keys() & {"WAVESPEED_API_KEY", "AIMLAPI_KEY"}

@@ -90,7 +90,7 @@ def test_what_is_lost_is_paid(ledger: Ledger) -> None:
 def test_an_amount_that_cannot_be_meant_does_not_cost_the_answer(ledger: Ledger) -> None:
     for name, amount in (("negative", USD("-1")), ("huge", USD(10) * 10**12)):
         purchase = bought(ledger, request_for(name, name))
-        job = ledger.mark_accepted(purchase.job.id, purchase.attempt_id, "p", amount, "queued")
+        job = ledger.mark_accepted(purchase.job.id, purchase.attempt_id, f"p-{name}", amount, "queued")
         assert (job.state, job.held, job.billed) == (S.SUBMITTED, PRICE, None)
         assert "cannot be meant" in str(ledger.attempts(job.id)[0].detail)
 
@@ -144,6 +144,25 @@ def test_verify_finds_a_row_that_disagrees_with_its_entries(ledger_url: str) -> 
             assert what in {item.what for item in ledger.verify() if item.job_id == job.id}, what
             _set(ledger, job, column, before)
         assert ledger.verify() == []
+
+
+def test_verify_finds_two_jobs_that_claim_the_same_one_of_their_provider(ledger_url: str) -> None:
+    """One of them was not made for what was paid for it."""
+    shots = {
+        "cat": {"provider": "wavespeed"},
+        "dog": {"provider": "wavespeed"},
+        "elk": {"provider": "aimlapi"},
+        "fox": {"provider": "wavespeed", "simulated": True},
+    }
+    with Ledger.open(ledger_url) as ledger:
+        purchases = {shot: bought(ledger, request_for(shot, shot, **about)) for shot, about in shots.items()}
+        for shot in ("cat", "elk", "fox"):  # other providers', and simulated ones, have ids of their own
+            ledger.mark_accepted(purchases[shot].job.id, purchases[shot].attempt_id, "same", None)
+        assert ledger.verify() == []
+        ledger.mark_accepted(purchases["dog"].job.id, purchases["dog"].attempt_id, "same", None)
+        found = ledger.verify()
+    assert {item.job_id for item in found} == {purchases[shot].job.id for shot in ("cat", "dog")}
+    assert {(item.what, item.kept) for item in found} == {("provider's id (wavespeed)", "same")}
 
 
 def _set(ledger: Ledger, job: Job, column: str, value: object) -> None:

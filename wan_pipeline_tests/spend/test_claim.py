@@ -14,8 +14,10 @@ from wan_pipeline.spend.records import (
     Outdated,
     OverBudget,
     Reused,
+    SentWith,
     Standing,
 )
+from wan_pipeline.spend.tables import attempts
 from wan_pipeline_tests.spend.samples import (
     COLLECT,
     NEW_TAKE,
@@ -337,3 +339,36 @@ def test_over_budget_writes_nothing(ledger: Ledger) -> None:
     expect(OverBudget, ledger.claim(request_for(), NO_LIMIT.__class__(ZERO, None, None)))
     assert ledger.jobs() == []
     assert ledger.entries() == []
+
+
+# --- with which key ---
+
+
+def test_each_attempt_keeps_the_key_that_it_was_sent_with_and_those_out_are_counted_by_it(
+    ledger: Ledger, other: Ledger
+) -> None:
+    """Bought, sent again after a refusal, opened again after a rejection, sent again for a dead holder."""
+    first = bought(ledger, account="a")
+    ledger.mark_refused(first.job.id, first.attempt_id, "429")
+    again = ledger.begin_attempt(first.job.id, account="b")
+    assert isinstance(again, str)
+    ledger.mark_rejected(first.job.id, again, "no credit", retryable=True)
+    reopened = bought(ledger, account="c")
+    ledger.mark_refused(first.job.id, reopened.attempt_id, "429")
+    ledger.release_owner()
+    last = bought(other, account="d")
+    assert [attempt.account for attempt in other.attempts(first.job.id)] == ["a", "b", "c", "d"]
+    asked = (first.attempt_id, last.attempt_id, "nobody's", None)
+    assert [other.sent_with(each) for each in asked] == ["a", "d", None, None]
+    assert other.senders(simulated=False) == [SentWith("wavespeed", "d", 1)]
+
+
+def test_only_jobs_that_a_provider_may_have_are_counted_by_their_keys(ledger: Ledger) -> None:
+    for state in JobState:
+        job_in(ledger, state, request_for(state, state))
+    assert ledger.senders(simulated=False) == []
+    with ledger.engine.begin() as connection:
+        connection.execute(attempts.update().values(account="a"))
+    assert ledger.senders(simulated=True) == []
+    there = {S.SUBMITTING, S.SUBMITTED, S.GENERATED, S.AMBIGUOUS}
+    assert ledger.senders(simulated=False) == [SentWith("wavespeed", "a", len(there))]

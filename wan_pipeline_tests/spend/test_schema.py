@@ -284,6 +284,7 @@ def _asked_by(ledger: Ledger) -> list[Any]:
         ledger.add_callback("a-7", ["p-7"])
         ledger.hints("a-7")
         ledger.looks("j7")
+        ledger.sent_with("a-7")
     finally:
         sa.event.remove(ledger.engine, "before_execute", remember)
     assert len(asked) > 12

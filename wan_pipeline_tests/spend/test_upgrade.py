@@ -116,6 +116,8 @@ def test_an_upgraded_ledger_agrees_with_itself_and_knows_what_it_knew(old_url: s
             assert job.sent_at == NOON + 2 * SECOND
             assert job.doubted_at == (NOON + 4 * SECOND if outcome == "ambiguous" else None)
             assert (job.looks, job.fetches, job.duplicate_allowed, job.next_fetch_at) == (0, 0, None, None)
+            assert [attempt.account for attempt in ledger.attempts(job.id)] == [None, None], "nobody wrote it down"
+        assert ledger.senders(simulated=False) == []
         assert len(ledger.jobs()) == len(KNOWN)
         assert ledger.budget_use(NOON, simulated=False).day.used == PRICE * 6
 

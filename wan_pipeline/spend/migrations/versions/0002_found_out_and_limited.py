@@ -25,19 +25,16 @@ def upgrade() -> None:
         sa.Column("duplicate_allowed_nanos", sa.BigInteger()),
     ):
         op.add_column("jobs", column)
+    op.add_column("attempts", sa.Column("account", sa.String(12)))
     # Each attempt's row has told since 0001 when it began, and when it was given up for ambiguous.
-    op.execute(
-        "UPDATE jobs SET sent_at = (SELECT began_at FROM attempts WHERE attempts.id = jobs.attempt_id)"
-    )
+    op.execute("UPDATE jobs SET sent_at = (SELECT began_at FROM attempts WHERE attempts.id = jobs.attempt_id)")
     op.execute(
         "UPDATE jobs SET doubted_at = coalesce((SELECT max(ended_at) FROM attempts WHERE attempts.job_id = jobs.id"
         " AND attempts.outcome = 'ambiguous'), updated_at) WHERE state IN ('ambiguous', 'released', 'written_off')"
     )
     op.execute("UPDATE jobs SET next_look_at = updated_at WHERE state = 'ambiguous'")  # due
     op.create_index("ix_jobs_campaign", "jobs", ["campaign", "simulated", "held_nanos", "billed_nanos"])
-    op.create_index(
-        "ix_jobs_provider", "jobs", ["provider", "simulated", "claimed_at", "held_nanos", "billed_nanos"]
-    )
+    op.create_index("ix_jobs_provider", "jobs", ["provider", "simulated", "claimed_at", "held_nanos", "billed_nanos"])
     op.create_index("ix_attempts_began_at", "attempts", ["began_at", "job_id"])
     op.create_table(
         "looks",
