@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import dagster as dg
 import httpx
 import pytest
 
@@ -149,6 +150,8 @@ def dagster_dev(
         target = prepare_dagster_home(Settings.load(WAN_HOME=str(home))) / "dagster.yaml"
         if change is not None:
             target.write_text(change(target.read_text().partition("\n")[2]))
+        # As `dagster dev` does: two processes that make Dagster's SQLite files at once get into each other's way.
+        dg.DagsterInstance.from_config(str(target.parent)).dispose()
         environment = os.environ | {"WAN_HOME": str(home)} | variables
     location = ["-m", "wan_pipeline.definitions"]
     webserver = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), *location]
