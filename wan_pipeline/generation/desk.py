@@ -26,6 +26,7 @@ class Desk:
         self.ledger = parts.ledger
         self.stopped = asyncio.Event()
         self.posted: set[str] = set()  # attempts that this batch has sent, or was about to
+        self.disowned: set[str] = set()  # attempts that were found unsent, and are not to be sent any more
         self._aside: set[asyncio.Task[None]] = set()
         self._ledger_threads = ThreadPoolExecutor(_LEDGER_THREADS, thread_name_prefix="wan-ledger")
         self.input_threads = ThreadPoolExecutor(_INPUT_THREADS, thread_name_prefix="wan-inputs")

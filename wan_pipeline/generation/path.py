@@ -236,6 +236,8 @@ class Path:
                 for job in await desk.record(desk.ledger.open_jobs, [self._shot.key], simulated=desk.parts.simulated):
                     mine = job.state is JobState.SUBMITTING and job.owner == desk.ledger.owner_id
                     if mine and job.attempt_id and job.attempt_id not in desk.posted:
+                        # Another shot with the same request may have opened the job again, and be about to send it.
+                        desk.disowned.add(job.attempt_id)
                         said = "never sent: the ledger was out of reach"
                         await desk.record(desk.ledger.mark_rejected, job.id, job.attempt_id, said, retryable=True)
                 return

@@ -144,6 +144,9 @@ class Submitter:
         while True:
             if self._gate.closed is not None:
                 return await self._given_up(job_id, attempt_id)
+            if attempt_id in self._desk.disowned:
+                job = await self._never_sent(job_id, attempt_id, "its claim had lost its answer")
+                return Submission(job, Answer.UNREACHED)
             outcome = await self._post(model, body, job_id, attempt_id)
             match outcome:
                 case Accepted(provider_job_id=its_id, reported=reported, note=note):

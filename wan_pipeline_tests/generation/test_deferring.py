@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from wan_pipeline.bucket import BucketError
+from wan_pipeline.generation import path
 from wan_pipeline.generation.events import Finished, Verdict
 from wan_pipeline.money import Money
 from wan_pipeline.spend.ledger import Ledger
-from wan_pipeline.spend.records import Budgets, Deferral, JobState
+from wan_pipeline.spend.records import Bought, Budgets, ClaimOutcome, Deferral, JobRequest, JobState
 from wan_pipeline_tests.generation.house import House, is_purchase
 
 GoOn = Callable[[], Awaitable[httpx.Response]]
@@ -218,3 +220,36 @@ def test_a_claim_whose_answer_was_lost_gives_its_place_back_since_nothing_was_se
         assert {job.state for job in ledger.jobs()} == {JobState.STORED, JobState.REJECTED}
     assert {result.verdict for result in house.make().values()} == {Verdict.MADE, Verdict.REUSED}
     assert len(house.books.charges()) == 2
+
+
+def test_what_was_found_unsent_after_trouble_is_not_sent_by_another_shot_with_the_same_request(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin opens the first one's job again just as the first one, whose claim met an outage, tidies up behind itself."""
+    house.shots(1)
+    house.put("inbox/twin.png", (house.folder / "bucket/inbox/shot000.png").read_bytes())
+    house.keys["wavespeed"] = "sk-nobody-knows-this-key"
+    assert house.make(keys=["shot000"])["shot000"].verdict is Verdict.FAILED, "denied: opened again by whoever comes"
+    house.keys.clear()
+    monkeypatch.setattr(path, "_TIDY_AGAIN_S", 0.2)
+    claim = Ledger.claim
+
+    def troubled(ledger: Ledger, request: JobRequest, *arguments: Any, **named: Any) -> ClaimOutcome:
+        outcome = None if request.shot == "shot000" else claim(ledger, request, *arguments, **named)
+        if outcome is None:
+            raise out_of_reach()
+        end = time.monotonic() + 10
+        while isinstance(outcome, Bought) and time.monotonic() < end:
+            if ledger.job(outcome.job.id).state is JobState.REJECTED:
+                break
+            time.sleep(0.05)
+        return outcome
+
+    monkeypatch.setattr(Ledger, "claim", troubled)
+    sent_before = len(house.faults.posts)
+    results = house.make()
+    assert {each.verdict for each in results.values()} == {Verdict.DEFERRED}, [r.reason for r in results.values()]
+    assert len(house.faults.posts) == sent_before
+    monkeypatch.setattr(Ledger, "claim", claim)
+    assert {each.verdict for each in house.make().values()} == {Verdict.MADE, Verdict.REUSED}
+    assert len(house.books.charges()) == 1
