@@ -80,7 +80,7 @@ class Engine:
                     self._stop_now()
                 heartbeat = asyncio.create_task(self._heartbeat(desk)) if buying else None
                 if buying:
-                    desk.aside(LeftBehind(desk, lanes, completer, {shot.key for shot in shots}).watch())
+                    desk.aside(LeftBehind(desk, lanes, completer).watch())
                 try:
                     return list(await asyncio.gather(*(self._one(shot, tools) for shot in shots)))
                 finally:

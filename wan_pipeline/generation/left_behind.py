@@ -2,13 +2,12 @@
 
 The limits of all processes together are counted in the ledger, and there a job keeps its place until somebody has seen it
 through. A batch of other shots, with no recovery sensor at work (`run --shot` alone), would wait for that place for ever.
-What does not belong here: the jobs of the batch's own shots (path.py).
+So would a shot of this batch whose earlier job has the place: it collects that one only after what it waits for.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 
 from wan_pipeline.generation.completion import Completer
 from wan_pipeline.generation.desk import Desk
@@ -20,13 +19,12 @@ _log = logging.getLogger(__name__)
 
 
 class LeftBehind:
-    """Of one batch, whose shots are `keys`."""
+    """Of one batch."""
 
-    def __init__(self, desk: Desk, lanes: Lanes, completer: Completer, keys: Collection[str]) -> None:
+    def __init__(self, desk: Desk, lanes: Lanes, completer: Completer) -> None:
         self._desk = desk
         self._lanes = lanes
         self._completer = completer
-        self._keys = frozenset(keys)
 
     async def watch(self) -> None:
         """For as long as the batch lives. Buys nothing; raises nothing of its own."""
@@ -40,7 +38,7 @@ class LeftBehind:
                 _log.warning("it could not be seen whose jobs take the places", exc_info=True)
                 continue
             for job in jobs:
-                if job.provider in busy and job.state is JobState.SUBMITTED and job.shot not in self._keys:
+                if job.provider in busy and job.state is JobState.SUBMITTED:
                     self._desk.aside(self._collect(job))
 
     async def _collect(self, job: Job) -> None:

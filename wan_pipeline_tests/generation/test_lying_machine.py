@@ -54,3 +54,17 @@ def test_a_history_played_again_goes_the_same_way() -> None:
         assert steps[0] == steps[1]
     finally:
         lab.close()
+
+
+def test_a_shot_does_not_wait_for_ever_for_the_place_that_its_own_earlier_job_has() -> None:
+    """Its files have changed since a process died over it, and its provider takes one job at a time."""
+    first, second = Put(0), Put(0, prompt=1)
+    history = History(
+        Setting(1, in_flight=1), (first, Run(death=Death(1, after=True, kind="ledger.mark_accepted")), second, Run())
+    )
+    lab = Lab()
+    try:
+        assert lab.play(history) == []
+        assert lab.figures.videos == 2
+    finally:
+        lab.close()
