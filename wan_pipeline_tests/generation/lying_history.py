@@ -317,3 +317,34 @@ LITTLE_MONEY = st.builds(
     st.builds(Budget, st.sampled_from([6, 20, 80]), st.none(), st.sampled_from([None, 20]), st.none()),
     st.lists(st.builds(Run, lies=_CORE_LIES), min_size=1, max_size=2),
 )
+# Processes that die just when money is spent.
+DYING_BUYERS = st.builds(
+    lambda setting, puts, runs: History(setting, (*puts, *runs)),
+    st.builds(Setting, seed=st.integers(0, 999)),
+    st.lists(_CORE_PUTS, min_size=1, max_size=2),
+    st.lists(
+        st.builds(
+            Run,
+            new_take=_often(3),
+            death=st.builds(
+                Death,
+                st.integers(1, 2),
+                st.booleans(),
+                st.sampled_from(["http submit", "ledger.claim", "ledger.mark_accepted"]),
+            ),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+# Providers that break down after they have taken a job.
+BREAKING = st.builds(
+    lambda setting, puts, runs: History(setting, (*puts, *runs)),
+    st.builds(Setting, seed=st.integers(0, 999)),
+    st.lists(_CORE_PUTS, min_size=1, max_size=2),
+    st.lists(
+        st.builds(Run, new_take=_often(3), lies=st.builds(Lies, submit=_told(("500 after", "504 after"), 1, 3))),
+        min_size=1,
+        max_size=3,
+    ),
+)
