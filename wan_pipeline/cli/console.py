@@ -177,3 +177,12 @@ def video_file(uri: str | None) -> str:
     if uri and sys.stdout.isatty() and "/videos/" in uri:
         return "videos/" + unquote(uri.rpartition("/videos/")[2])
     return short_uri(uri)
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """`12 minutes ago`."""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {name}s ago"
+    return "1 second ago" if seconds == 1 else f"{seconds} seconds ago"

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from wan_pipeline.cli.console import ago
 from wan_pipeline.cli.findings import Finding
-from wan_pipeline.cli.opened import settings_budgets
-from wan_pipeline.cli.outlook import ago, clock
+from wan_pipeline.generation.outlook import clock
 from wan_pipeline.money import Money
 from wan_pipeline.settings import Settings
+from wan_pipeline.spend.budget import budgets_of
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -24,7 +25,7 @@ def state_of(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
     simulated = settings.mode == "demo"
     usd = "simulated USD" if simulated else "USD"
     now = datetime.now(UTC)
-    for line in ledger.budget_lines(settings_budgets(settings), simulated=simulated):
+    for line in ledger.budget_lines(budgets_of(settings), simulated=simulated):
         yield _budget(line, usd)
     yield Finding("WAN_SHOT_BUDGET_USD", "ok", f"{settings.shot_budget} {usd} for each shot, all its takes together")
     yield from _ambiguous(ledger, simulated=simulated, usd=usd, now=now)
@@ -119,9 +120,11 @@ def _deferred(deferrals: list[Deferral], now: datetime) -> Iterator[Finding]:
         until = f", not before {clock(min(untils), now)}" if untils else ""
         shots = "1 shot waits" if len(items) == 1 else f"{len(items)} shots wait"
         needed = Money.total(item.needed for item in items)
+        made = "the oldest first: by themselves under `wan-pipeline dev`, or by `wan-pipeline run`"
+        first = "raise it; then they are made" if oldest.limit and not untils else "made once there is room"
         yield Finding(
             "deferred",
             "note",
             f"{shots} for {limit}{until}: {needed} USD needed; the oldest, {oldest.shot}, since {clock(oldest.since, now)}",
-            "made once there is room, the oldest first: by themselves under `wan-pipeline dev`, or by `wan-pipeline run`",
+            f"{first}, {made}",
         )

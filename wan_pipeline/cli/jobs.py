@@ -10,6 +10,7 @@ import click
 
 from wan_pipeline.cli.console import (
     Column,
+    ago,
     eye_width,
     json_time,
     json_usd,
@@ -27,7 +28,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.spend.records import JobState
 
 if TYPE_CHECKING:
-    from wan_pipeline.cli.outlook import Outlook
+    from wan_pipeline.generation.outlook import Outlook
     from wan_pipeline.spend.records import Job
 
 _TABLE_ROWS = 50
@@ -54,7 +55,7 @@ def command(states: tuple[str, ...], shot: str | None, limit: int | None, as_jso
     Amounts are US dollars, exact. An empty billed amount (null in JSON) means that nobody has said yet; what is held
     counts in the budgets until then. With --state ambiguous alone: what is known of each, and what happens next.
     """
-    from wan_pipeline.cli.outlook import outlook
+    from wan_pipeline.generation.outlook import outlook
 
     wanted = [JobState(state) for state in states] or None
     limit = limit or (None if as_json else _TABLE_ROWS + 1)
@@ -218,7 +219,7 @@ def _print_blocks(jobs: list[Job], views: dict[str, Outlook], now: datetime) -> 
 
 
 def _block(job: Job, view: Outlook, now: datetime) -> list[tuple[str, str]]:
-    from wan_pipeline.cli.outlook import ago, clock
+    from wan_pipeline.generation.outlook import clock
 
     sent = job.sent_at or job.claimed_at
     lines = [

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from wan_pipeline.bucket import Bucket
     from wan_pipeline.defs.resources import OpenInstallation
     from wan_pipeline.spend.ledger import Ledger
-    from wan_pipeline.spend.records import Budgets
 
 
 @contextmanager
@@ -36,19 +35,6 @@ def open_ledger(settings: Settings) -> Generator[Ledger]:
 
     with Ledger.open(settings.ledger_url) as ledger:
         yield ledger
-
-
-def settings_budgets(settings: Settings) -> Budgets:
-    """Every limit that is set."""
-    from wan_pipeline.spend.records import Budgets
-
-    return Budgets(
-        settings.daily_budget,
-        settings.monthly_budget,
-        settings.shot_budget,
-        campaigns=settings.campaign_budgets,
-        providers=settings.provider_budgets,
-    )
 
 
 def prepare_home(settings: Settings) -> None:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.deciding import Decision
 
 
-_DEAREST = Money.usd(1_000_000)
-
-
 class _Usd(click.ParamType[Money]):
     name = "USD"
 
@@ -31,12 +28,12 @@ class _Usd(click.ParamType[Money]):
             amount = Money.usd(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if amount.nanos <= 0:
-            self.fail(
-                f"{value} USD allow nothing: say how much a second purchase may cost, or leave it out", param, ctx
-            )
-        if amount > _DEAREST:
-            self.fail(f"{value} USD is dearer than any video: say how much a second purchase may cost", param, ctx)
+        from wan_pipeline.generation.deciding import DecisionError, check_duplicate
+
+        try:
+            check_duplicate(amount)
+        except DecisionError as error:
+            self.fail(str(error), param, ctx)
         return amount
 
 
@@ -87,8 +84,8 @@ def command(
             " to be bought twice"
         )
     from wan_pipeline.cli.jobs import as_object
-    from wan_pipeline.cli.outlook import outlook
     from wan_pipeline.generation.deciding import DecisionError, decide, told
+    from wan_pipeline.generation.outlook import outlook
 
     decision = _decision(found, duplicate_up_to, note, not_charged=not_charged)
     with open_installation() as opened:

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from wan_pipeline.cli.outlook import outlook
 from wan_pipeline.defs.take_up import is_to_be_taken_up
 from wan_pipeline.generation.events import Verdict
+from wan_pipeline.generation.outlook import outlook
 from wan_pipeline.media.info import ImageInfo
 from wan_pipeline.problems import ProblemsError
 from wan_pipeline.providers.base import MediaInput, Slot, request_hash

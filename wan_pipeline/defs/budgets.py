@@ -9,7 +9,7 @@ now; the recovery sensor shows it by itself, as an observation, where it has cha
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -19,15 +19,16 @@ from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
 from wan_pipeline.defs.metadata import Metadata
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_marks import marked_run
+from wan_pipeline.generation.outlook import Outlook, outlook
 from wan_pipeline.money import Money
-from wan_pipeline.spend.records import BudgetLine, Deferral, Job, Look
+from wan_pipeline.spend.records import BudgetLine, Deferral, Job
 
 _MOST_ROWS = 50  # of ambiguous jobs, and of deferrals; the sums are of all
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is shown, at `at`. `looks`: what the witnesses have said of the ambiguous jobs that are listed."""
+    """What is shown, at `at`. `views`: what is known of the ambiguous jobs that are listed, and what happens next."""
 
     lines: Sequence[BudgetLine]
     ambiguous: Sequence[Job]
@@ -35,7 +36,7 @@ class Picture:
     at: datetime
     simulated: bool
     absent_after: timedelta
-    looks: Mapping[str, Sequence[Look]] = field(default_factory=dict[str, Sequence[Look]])
+    views: Mapping[str, Outlook] = field(default_factory=dict[str, Outlook])
 
     @property
     def ambiguous_usd(self) -> Money:
@@ -43,9 +44,10 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """The same while no amount has changed, nor what is ambiguous, nor who waits."""
+        """The same while no amount has changed, nor what is ambiguous and what was seen of it, nor who waits."""
         amounts = [[line.name, line.allowed.nanos, line.held.nanos, line.billed.nanos] for line in self.lines]
-        text = json.dumps([amounts, [job.id for job in self.ambiguous], [each.shot for each in self.deferrals]])
+        ambiguous = [[job.id, job.looks] for job in self.ambiguous]
+        text = json.dumps([amounts, ambiguous, [each.shot for each in self.deferrals]])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -62,10 +64,10 @@ def picture(opened: OpenInstallation) -> Picture:
     )
 
 
-def with_looks(seen: Picture, opened: OpenInstallation) -> Picture:
-    """The same, with what the witnesses have said."""
-    looks = {job.id: opened.ledger.looks(job.id) for job in seen.ambiguous[:_MOST_ROWS]}
-    return Picture(seen.lines, seen.ambiguous, seen.deferrals, seen.at, seen.simulated, seen.absent_after, looks)
+def with_views(seen: Picture, opened: OpenInstallation) -> Picture:
+    """The same, with what is known of the ambiguous jobs."""
+    shown = seen.ambiguous[:_MOST_ROWS]
+    return replace(seen, views={job.id: outlook(opened.ledger, job, seen.absent_after, seen.at) for job in shown})
 
 
 @dg.asset(
@@ -86,7 +88,7 @@ def budgets(context: dg.AssetExecutionContext, installation: Installation) -> It
     """Show the budgets as they are now."""
     yield from ()  # a generator that yields nothing: it is logged
     with told_plainly(), retried_where_it_passes(context), marked_run(context, installation) as opened:
-        seen = with_looks(picture(opened), opened)
+        seen = with_views(picture(opened), opened)
         context.log_event(dg.AssetMaterialization(names.BUDGETS, metadata=_metadata(seen)))
 
 
@@ -135,8 +137,9 @@ def _budget_rows(seen: Picture) -> list[dict[str, str]]:
 
 
 def _ambiguous_row(job: Job, seen: Picture) -> dict[str, str]:
-    latest: dict[str, Look] = {look.witness: look for look in seen.looks.get(job.id, ())}
-    said = [f"{look.witness}: {look.verdict}, {look.detail} ({_moment(look.at)})" for look in latest.values()]
+    view = seen.views[job.id]
+    said = [f"{look.witness}: {look.verdict}, {look.detail} ({_moment(look.at)})" for look in view.last_words]
+    said += [f"a callback has named {hint}" for hint in view.hints]
     return {
         "job": job.id,
         "shot": job.shot,
@@ -144,15 +147,8 @@ def _ambiguous_row(job: Job, seen: Picture) -> dict[str, str]:
         "held_usd": str(job.held),
         "since": _moment(job.doubted_at or job.updated_at),
         "known": "; ".join([job.error or "no answer came", *said]),
-        "next": _next(job, seen),
+        "next": view.next,
     }
-
-
-def _next(job: Job, seen: Picture) -> str:
-    if job.next_look_at is None:
-        return "it waits for a person: resolve_job"
-    counts = (job.sent_at or job.claimed_at) + seen.absent_after
-    return f"looked for at {_moment(job.next_look_at)}; that it is not there counts from {_moment(counts)}"
 
 
 def _deferred_row(each: Deferral) -> dict[str, str]:

@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from wan_pipeline.defs.budgets import Picture, picture, picture_observation, with_looks
+from wan_pipeline.defs.budgets import Picture, picture, picture_observation, with_views
 from wan_pipeline.defs.jobs import make_videos
 from wan_pipeline.defs.lost_runs import end_lost_runs
 from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
@@ -192,7 +192,7 @@ def _show(
     recent = cursor.shown_at is not None and now - cursor.shown_at < _SHOWN_EVERY
     if digest == cursor.shown or recent:
         return [], cursor
-    return [picture_observation(with_looks(seen, opened))], Cursor(cursor.suspects, digest, now)
+    return [picture_observation(with_views(seen, opened))], Cursor(cursor.suspects, digest, now)
 
 
 def _told(ended: int, again: int, seen: Picture) -> str:

@@ -22,6 +22,7 @@ from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Job, JobState
 
+_DEAREST = Money.usd(1_000_000)  # for one video: more is a slip of the pen
 _LISTED = "`wan-pipeline jobs --state ambiguous` (in the UI: the asset `budgets`) lists what can be resolved"
 
 
@@ -120,10 +121,16 @@ def _check(decision: Decision) -> None:
     if provider_job_id:
         name = "not charged" if decision.ending is Ending.NOT_CHARGED else "written off"
         raise DecisionError(f"{name}, and yet the id {provider_job_id} at the provider: if it is there, it is `found`")
-    if decision.duplicate_up_to is not None and decision.duplicate_up_to.nanos <= 0:
-        raise DecisionError(
-            f"a duplicate of up to {decision.duplicate_up_to} USD allows nothing: say how much it may cost, or leave it out"
-        )
+    if decision.duplicate_up_to is not None:
+        check_duplicate(decision.duplicate_up_to)
+
+
+def check_duplicate(allowed: Money) -> None:
+    """Can that be meant as the most that a second purchase may cost? Raises DecisionError where it cannot."""
+    if allowed.nanos <= 0:
+        raise DecisionError(f"{allowed} USD allow nothing: say how much a second purchase may cost, or leave it out")
+    if allowed > _DEAREST:
+        raise DecisionError(f"{allowed} USD is dearer than any video: say how much a second purchase may cost")
 
 
 def _ask_provider(ledger: Ledger, connect: Connect, job: Job, provider_job_id: str) -> None:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from wan_pipeline.money import Money
+from wan_pipeline.settings import Settings
 from wan_pipeline.spend.records import BudgetLine, Budgets, BudgetUse, OverBudget, PeriodUse
 from wan_pipeline.spend.tables import jobs
 
@@ -47,6 +48,17 @@ class Purchase:
     needed: Money
     simulated: bool
     instead_of: str | None = None
+
+
+def budgets_of(settings: Settings) -> Budgets:
+    """Every limit that is set."""
+    return Budgets(
+        settings.daily_budget,
+        settings.monthly_budget,
+        settings.shot_budget,
+        campaigns=settings.campaign_budgets,
+        providers=settings.provider_budgets,
+    )
 
 
 def day_of(moment: datetime) -> tuple[datetime, datetime]:

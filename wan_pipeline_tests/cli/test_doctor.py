@@ -64,7 +64,8 @@ def test_money_in_doubt_wasted_left_behind_and_put_off_is_told_and_live_money_is
     now = datetime.now(UTC)
 
     def deferral(shot: str, limit: str, minutes: int) -> Deferral:
-        since, until = now - timedelta(minutes=minutes), now + timedelta(hours=minutes)
+        since = now - timedelta(minutes=minutes)
+        until = None if limit == "WAN_SHOT_BUDGET_USD" else now + timedelta(hours=minutes)
         return Deferral(shot, True, limit, "no room", Money.usd("0.05"), "aimlapi", None, since, until, 1)
 
     with ledger_of(house) as ledger:
@@ -74,7 +75,7 @@ def test_money_in_doubt_wasted_left_behind_and_put_off_is_told_and_live_money_is
             job_in(ledger, JobState.LOST, request_for("elk", "an elk", simulated=simulated))
             job_in(ledger, JobState.SUBMITTED, request_for("owl", "an owl", simulated=simulated))
         waiting = [deferral("late", "WAN_DAILY_BUDGET_USD", 5), deferral("first", "WAN_DAILY_BUDGET_USD", 9)]
-        ledger.deferrals.defer([*waiting, deferral("far", "", 1)])
+        ledger.deferrals.defer([*waiting, deferral("far", "", 1), deferral("never", "WAN_SHOT_BUDGET_USD", 0)])
     findings = house.data("doctor")
     said = {each["check"]: each["detail"] for each in findings}
     assert said["ambiguous"].startswith("1 job of which nobody knows")
@@ -83,10 +84,12 @@ def test_money_in_doubt_wasted_left_behind_and_put_off_is_told_and_live_money_is
     assert f"{PRICE} failed, {PRICE} lost" in said["wasted"]
     assert said["in flight"].startswith("1 job is in flight of processes that are gone")
     deferred = [each["detail"] for each in findings if each["check"] == "deferred"]
-    assert len(deferred) == 2
+    assert len(deferred) == 3
     assert deferred[0].startswith("2 shots wait for WAN_DAILY_BUDGET_USD, not before")
     assert "0.10 USD needed; the oldest, first, since" in deferred[0]
     assert deferred[1].startswith("1 shot waits for aimlapi (out of reach)")
+    remedies = [each["remedy"].partition(",")[0] for each in findings if each["check"] == "deferred"]
+    assert remedies == ["made once there is room"] * 2 + ["raise it; then they are made"]
 
 
 def test_a_quiet_ledger_tells_of_none_of_that(house: House) -> None:

@@ -49,7 +49,7 @@ class DagsterDev:
             { __typename } }"""
         for key in keys:
             added = self.ask(mutation, key=key, repository=SELECTOR)["addDynamicPartition"]["__typename"]
-            assert added == "AddDynamicPartitionSuccess"
+            assert added in ("AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError"), added
 
     def backfill(self, assets: Sequence[str], keys: Sequence[str]) -> str:
         """Launch a backfill as the UI's dialog does; gives its id."""

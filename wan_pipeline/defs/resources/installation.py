@@ -35,6 +35,7 @@ from wan_pipeline.providers.base import ProviderClient, ProviderLimits
 from wan_pipeline.settings import Settings
 from wan_pipeline.shots.discovery import YamlCache, discover
 from wan_pipeline.shots.shot import Shot
+from wan_pipeline.spend.budget import budgets_of
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Budgets, ClaimOptions
 
@@ -114,16 +115,7 @@ class OpenInstallation:
     @property
     def budgets(self) -> Budgets:
         """Every limit that is set."""
-        from wan_pipeline.providers.connect import PROVIDERS
-
-        own = {name: getattr(self.settings, f"{name}_monthly_budget") for name in PROVIDERS}
-        return Budgets(
-            self.settings.daily_budget,
-            self.settings.monthly_budget,
-            self.settings.shot_budget,
-            campaigns=self.settings.campaign_budgets,
-            providers={name: amount for name, amount in own.items() if amount is not None},
-        )
+        return budgets_of(self.settings)
 
     def connect(self, provider: str) -> AbstractAsyncContextManager[ProviderClient]:
         """The provider's client. Raises ConfigurationError in live mode without its key."""

@@ -1,7 +1,7 @@
-"""What is known of a job beside its row, and what will happen to it next: for `jobs`, `resolve` and `doctor`.
+"""What is known of a job beside its row, and what will happen to it next: for the command line and for the UI alike.
 
 What belongs here: putting the ledger's facts into words. What does not: deciding anything; the engine's finder and a
-person do.
+person do. Nor how it is laid out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wan_pipeline.spend.ledger import Ledger
 
 _LOOKERS = "by the next `wan-pipeline run`, or by Dagster's recovery"
+_RESOLVE_JOB = "the job `resolve_job` in the UI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,12 @@ def outlook(ledger: Ledger, job: Job, absent_after: timedelta, now: datetime) ->
 
 
 def _next_of_ambiguous(job: Job, last_words: Sequence[Look], absent_from: datetime, now: datetime) -> str:
-    waits = f"waits for you: `wan-pipeline resolve {job.id} --found ID | --not-charged | --write-off`"
-    if job.next_look_at is None and last_words:
+    waits = (
+        f"waits for you: `wan-pipeline resolve {job.id} --found ID | --not-charged | --write-off`, or {_RESOLVE_JOB}"
+    )
+    if job.next_look_at is None:  # nobody looks for it by himself
         return waits
-    if job.next_look_at is None or job.next_look_at <= now:
+    if job.next_look_at <= now:
         again = f"is looked for {_LOOKERS}"
     else:
         again = f"is looked for again at {clock(job.next_look_at, now)}, {_LOOKERS}"
@@ -70,12 +73,3 @@ def _next_of_open(job: Job, now: datetime) -> str:
 def clock(moment: datetime, now: datetime) -> str:
     """`14:05:00 UTC`, with the date where it is another day's."""
     return f"{moment:%H:%M:%S} UTC" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def ago(moment: datetime, now: datetime) -> str:
-    """`12 minutes ago`."""
-    seconds = max(0, int((now - moment).total_seconds()))
-    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {name}s ago"
-    return "1 second ago" if seconds == 1 else f"{seconds} seconds ago"
