@@ -212,9 +212,13 @@ _MAYBE_OUTAGE = st.one_of(
     st.none(),
     st.builds(
         Outage,
-        st.sampled_from(["ledger.mark_", "ledger", "bucket.publish", "bucket.write", "bucket"]),
+        st.sampled_from(["ledger.claim", "ledger.mark_", "ledger", "bucket.publish", "bucket.write", "bucket"]),
         st.integers(1, 12),
         st.integers(1, 3),
+        st.booleans(),
+    ),
+    st.builds(
+        Outage, st.sampled_from(["ledger.claim", "ledger.mark_", "ledger.re"]), st.just(1), st.just(1), st.booleans()
     ),
 )
 _SHOTS = st.one_of(st.just(()), st.lists(st.integers(0, 2), min_size=1, max_size=2, unique=True).map(tuple))

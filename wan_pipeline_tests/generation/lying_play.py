@@ -39,6 +39,7 @@ class Figures:
     posts: int = 0
     charges: int = 0
     videos: int = 0
+    outages: int = 0
     seconds: float = 0.0
     deaths: Counter[str] = field(default_factory=Counter[str])
     lies: Counter[str] = field(default_factory=Counter[str])
@@ -52,6 +53,7 @@ class Figures:
         self.posts += len(world.wire.posts)
         self.charges += sum(reckoning.charges.values())
         self.seconds += seconds
+        self.outages += sum(process.failed_steps for process in world.processes)
         self.lies.update(world.wire.told)
         self.deaths.update(each.died_at for each in world.processes if each.died_at)
         self.ends.update(str(job.state) for job in reckoning.jobs.values())
@@ -67,6 +69,7 @@ class Figures:
             f"{self.posts} submissions, {self.charges} charges, {self.videos} videos stored",
             f"{sum(self.deaths.values())} deaths: {_counted(self.deaths)}",
             f"{sum(self.lies.values())} lies: {_counted(self.lies)}",
+            f"{self.outages} steps of the ledger or the bucket that failed",
             f"{sum(self.ambiguities.values())} ambiguities: {_counted(self.ambiguities)}",
             f"jobs ended: {_counted(self.ends)}",
             f"shots ended: {_counted(self.verdicts)}",

@@ -46,11 +46,13 @@ class Death:
 
 @dataclass(frozen=True)
 class Outage:
-    """From the `at`-th step of this kind (`ledger` or `bucket`) on, so many of them fail: it is out of reach, or full."""
+    """From the `at`-th step of this kind (`ledger` or `bucket`) on, so many of them fail: it is out of reach, or full.
+    `after`: it is done, and only the answer is lost."""
 
     kind: str
     at: int
     count: int
+    after: bool = False
 
 
 _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
@@ -79,7 +81,7 @@ class Process:
         """It only reads: to die here is to die before what it does next."""
         if self.died:
             raise ProcessDied
-        self._outage(kind)
+        self._outage(kind, after=False)
 
     def before(self, kind: str) -> None:
         """Raises ProcessDied where it is dead, or dies now."""
@@ -89,7 +91,7 @@ class Process:
         if self.death is not None and not self.death.after and self._is_due(self.death):
             self.die(f"before {kind}")
             raise ProcessDied
-        self._outage(kind)
+        self._outage(kind, after=False)
 
     def after(self, kind: str) -> None:
         if self.died:
@@ -97,6 +99,7 @@ class Process:
         if self.death is not None and self.death.after and self._is_due(self.death):
             self.die(f"after {kind}")
             raise ProcessDied
+        self._outage(kind, after=True)
 
     def step(self, kind: str, work: Callable[[], T]) -> T:
         self.before(kind)
@@ -118,9 +121,9 @@ class Process:
             return False
         return sum(step.startswith(death.kind) for step in self.steps) == death.at
 
-    def _outage(self, kind: str) -> None:
+    def _outage(self, kind: str, *, after: bool) -> None:
         outage = self.outage
-        if outage is None or not kind.startswith(outage.kind):
+        if outage is None or outage.after is not after or not kind.startswith(outage.kind):
             return
         self._tried += 1
         if outage.at <= self._tried < outage.at + outage.count:
