@@ -68,6 +68,8 @@ _UNFINISHED = (
 )
 _SENT = frozenset({JobState.SUBMITTING, JobState.SUBMITTED, JobState.GENERATED, JobState.STORED, JobState.AMBIGUOUS})
 _TICKS = re.compile("SensorDaemon.*(Checking for new runs|skipped)|Received LocationStateChange")
+# Dagster itself ends runs that were about to start when everything was killed: after three to five minutes.
+_SLOW, _QUICK = "start_timeout_seconds: 180", "start_timeout_seconds: 60\n  poll_interval_seconds: 10"
 PATIENCE_S = 200.0  # until all is well again: nothing waits so long, but the machine may be busy
 
 
@@ -116,10 +118,10 @@ class Chaos:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """`dagster dev` as a service manager starts it; returns when its code is loaded."""
+        """`dagster dev`, as `wan-pipeline dev` starts it; returns when its code is loaded."""
         workspace = self.house.home / "dagster" / "workspace.yaml"
         workspace.write_text(WORKSPACE)
-        command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace)]
+        command = [sys.executable, "-m", "wan_pipeline.cli.dagster_dev", "dev", "-w", str(workspace)]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*command, "-h", "127.0.0.1", "-p", str(self.port)],
@@ -223,15 +225,14 @@ class Chaos:
             time.sleep(0.1)
         raise AssertionError(f"{what}: it has not come after {timeout_s} s:\n{self.picture()}\n{self.tail()}")
 
-    def wait_until_sent(self, batch: str, number: int, *, accepted: bool = False) -> None:
-        """Until so many shots of the batch are on their way to their providers, or (`accepted`) with them. At once then:
-        the next submissions of the batch are under way."""
+    def wait_until_sent(self, batch: str, number: int) -> None:
+        """Until so many shots of the batch are on their way to their providers: the answers to some of them are awaited,
+        and others are about to be sent."""
 
         def enough() -> bool:
-            jobs = [job for job in self.jobs() if job.shot.startswith(f"{batch}/")]
-            return sum(bool(job.provider_job_id) if accepted else job.state in _SENT for job in jobs) >= number
+            return sum(job.shot.startswith(f"{batch}/") and job.state in _SENT for job in self.jobs()) >= number
 
-        self.until(enough, f"{number} of {batch} {'accepted' if accepted else 'sent'}")
+        self.until(enough, f"{number} of {batch} are sent")
 
     def wait_until_stored(self, shots: Sequence[str] | None = None, timeout_s: float = PATIENCE_S) -> None:
         """Until each of these shots (default: all) has its video, with nobody's help but a service manager's."""
@@ -339,11 +340,12 @@ class Chaos:
         """No traceback is the only message that anybody gets, and no run is shown as running for ever."""
         with self.instance() as instance:
             unfinished = dg.RunsFilter(statuses=[*_UNFINISHED])
-            self.until(lambda: not instance.get_runs(unfinished), "no run is left unfinished", 90)
+            self.until(lambda: not instance.get_runs(unfinished), "no run is left unfinished", 120)
             told = {**reasons_of_runs(instance), **reasons_of_ticks(instance)}
         for reason, times in Counter(reason.splitlines()[0] for reason in told.values() if reason).most_common():
             self.say(f"told {times} times: {reason}")
-        assert [what for what, reason in told.items() if not reason] == [], self.tail()
+        unexplained = [what for what, reason in told.items() if not reason]
+        assert not unexplained, f"nothing but a traceback: {unexplained}\n{self.tail()}"
 
 
 def charge_shot(jobs: Sequence[Job], provider_job_id: str) -> str:
@@ -360,11 +362,11 @@ def _kind(process: psutil.Process) -> str:
         "dagster api grpc": "code",
         "multiprocessing.spawn": "worker",
         "multiprocessing.forkserver": "worker",
-        "dagster dev": "dagster dev",
+        "wan_pipeline.cli.dagster_dev dev": "dagster dev",
     }.items():
         if part in words:
             return kind
-    return words
+    return "other"  # those who copy what a worker prints, and the like
 
 
 @contextmanager
@@ -426,7 +428,10 @@ def beside(first: Chaos, folder: Path) -> Iterator[Chaos]:
 def _living(installation: Chaos) -> Iterator[Chaos]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", "")  # so that it is put back afterwards
-        prepare_dagster_home(Settings.load(WAN_HOME=str(installation.house.home)))
+        target = prepare_dagster_home(Settings.load(WAN_HOME=str(installation.house.home))) / "dagster.yaml"
+    ours = target.read_text().partition("\n")[2]  # without its first line it is the installation's own
+    assert _SLOW in ours
+    target.write_text(ours.replace(_SLOW, _QUICK))
     try:
         installation.start()
         yield installation

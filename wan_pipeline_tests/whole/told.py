@@ -5,6 +5,7 @@ A traceback may be there. It is not to be the only message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import dagster as dg
@@ -12,7 +13,8 @@ from dagster._core.scheduler.instigation import TickStatus
 from dagster._utils.error import SerializableErrorInfo
 
 # What Dagster says by itself of any failed run or step, whatever the reason.
-_NO_REASON = ("Execution of run for", "Steps failed:", "Execution of step", "Run failed")
+_NO_REASON = ("Execution of run for", "Steps failed:", "Execution of step", "This run has been marked as failed")
+_KILLED = re.compile("unexpectedly exited with exit code|process.*(crashed|is gone)")  # Dagster's engine event for it
 # Errors whose message is written for people: ours, and Dagster's word for a code server that is not there.
 _WRITTEN_FOR_PEOPLE = {
     "BucketError",
@@ -22,6 +24,11 @@ _WRITTEN_FOR_PEOPLE = {
     "Failure",
     "ProblemsError",
 }
+# The daemon's own storage is gone in the middle of a tick, and nothing of ours has a say in it: what the driver says.
+_OF_THE_DATABASE = re.compile(
+    "server closed the connection|connection to server|terminating connection|database system is"
+)
+_OURS_RAN = {"SensorExecutionError", "ScheduleExecutionError"}
 
 
 def reasons_of_runs(instance: dg.DagsterInstance) -> dict[str, str]:
@@ -38,8 +45,15 @@ def reasons_of_ticks(instance: dg.DagsterInstance) -> dict[str, str]:
     for state in instance.all_instigator_state():
         for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, statuses=[TickStatus.FAILURE]):
             name = f"tick {tick.tick_id} of {state.instigator_name}"
-            found[name] = "" if tick.error is None else next(_written_for_people(tick.error), "")
+            found[name] = "" if tick.error is None else next(_written_for_people(tick.error), _of_dagster(tick.error))
     return found
+
+
+def _of_dagster(error: SerializableErrorInfo) -> str:
+    chain = list(_chain(error))
+    if any(each.cls_name in _OURS_RAN for each in chain):
+        return ""
+    return next((each.message.strip() for each in chain if _OF_THE_DATABASE.search(each.message)), "")
 
 
 def _said_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
@@ -51,13 +65,24 @@ def _said_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
                 yield step.user_failure_data.description
             if step.error is not None:
                 yield from _written_for_people(step.error)
-        elif event is not None and event.is_failure and event.message and not event.message.startswith(_NO_REASON):
+        elif event is not None and event.message and _tells_why(event):
             yield event.message
 
 
+def _tells_why(event: dg.DagsterEvent) -> bool:
+    text = event.message or ""
+    return bool(_KILLED.search(text)) if event.is_engine_event else event.is_failure and not text.startswith(_NO_REASON)
+
+
 def _written_for_people(error: SerializableErrorInfo) -> Iterator[str]:
-    if error.cls_name in _WRITTEN_FOR_PEOPLE and error.message.strip():
-        yield error.message.strip()
+    for each in _chain(error):
+        if each.cls_name in _WRITTEN_FOR_PEOPLE and each.message.strip():
+            yield each.message.strip()
+
+
+def _chain(error: SerializableErrorInfo) -> Iterator[SerializableErrorInfo]:
+    """The error, and what was behind it."""
+    yield error
     for behind in (error.cause, error.context):
         if behind is not None:
-            yield from _written_for_people(behind)
+            yield from _chain(behind)
