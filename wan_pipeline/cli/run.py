@@ -45,10 +45,10 @@ def command(shots: tuple[str, ...], retry_failed: bool, new_take: bool, outdated
     with open_installation() as opened:
         options = ClaimOptions(retry_failed=retry_failed, new_take=new_take, outdated=outdated)
         made = make(opened, Asked(shots, options, settings.settle_seconds))
-        return _tell(made, settings, as_json=as_json)
+        return _tell(made, settings, as_json=as_json, new_take=new_take)
 
 
-def _tell(made: Made, settings: Settings, *, as_json: bool) -> int:
+def _tell(made: Made, settings: Settings, *, as_json: bool, new_take: bool) -> int:
     from wan_pipeline.cli.results import exit_status, print_rows, totals
     from wan_pipeline.generation.events import Verdict
 
@@ -62,11 +62,11 @@ def _tell(made: Made, settings: Settings, *, as_json: bool) -> int:
     shown = [row for row in made.rows if row not in there]
     if shown:
         print_rows(shown)
-    _summarise(made, len(there), settings)
+    _summarise(made, len(there), settings, new_take=new_take)
     return status
 
 
-def _summarise(made: Made, there: int, settings: Settings) -> None:
+def _summarise(made: Made, there: int, settings: Settings, *, new_take: bool) -> None:
     from wan_pipeline.cli.results import totals
     from wan_pipeline.generation.events import Verdict
 
@@ -86,8 +86,10 @@ def _summarise(made: Made, there: int, settings: Settings) -> None:
         untils = [row.deferred.until for row in deferred if row.deferred is not None and row.deferred.until is not None]
         when = f", from {min(untils):%Y-%m-%d %H:%M} UTC on" if untils else ""
         print(
-            f"Deferred: made by themselves once there is room{when}, the oldest first, while `wan-pipeline dev` is up; or by"
-            " another `wan-pipeline run`."
+            f"Deferred: a new take is not asked for again by itself; say this again once there is room{when}."
+            if new_take
+            else f"Deferred: made by themselves once there is room{when}, the oldest first, while `wan-pipeline dev` is up;"
+            " or by saying this again."
         )
     if any(row.verdict is Verdict.OUTDATED for row in made.rows):
         print("Outdated: a _defaults.yaml has changed. `wan-pipeline run --outdated` makes those anew.")

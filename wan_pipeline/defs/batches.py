@@ -22,7 +22,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError  # not exporte
 from wan_pipeline.defs.metadata import failure
 from wan_pipeline.defs.passing import patiently
 from wan_pipeline.defs.resources import OpenInstallation
-from wan_pipeline.defs.run_tags import BILLED_USD, QUOTED_USD, is_recovery
+from wan_pipeline.defs.run_tags import BILLED_USD, QUOTED_USD, carried, is_recovery
 from wan_pipeline.defs.shot_log import ShotLog
 from wan_pipeline.defs.take_up import found_nothing, remember_begun, remember_finished
 from wan_pipeline.generation import listeners
@@ -116,10 +116,21 @@ class Batches:
         remember_finished(
             ledger.index, finished, now, simulated=simulated, terminated=terminated, collect_only=collect_only
         )
-        if not collect_only:
-            ledger.deferrals.defer([_deferral(item, now, simulated=simulated) for item in finished if item.deferred])
-        over = [item.shot.key for item in self._finished if self._ends_a_deferral(item, terminated=terminated)]
+        if not collect_only and not self._options.new_take:
+            decided = carried(self._options)
+            waiting = [_deferral(item, now, decided, simulated=simulated) for item in finished if item.deferred]
+            ledger.deferrals.defer(waiting)
+        over = {item.shot.key for item in self._finished if self._ends_a_deferral(item, terminated=terminated)}
+        if over:
+            over -= self._still_to_be_decided(ledger.deferrals.load(simulated=simulated))
         ledger.deferrals.forget(over, simulated=simulated)
+
+    def _still_to_be_decided(self, deferrals: Sequence[Deferral]) -> set[str]:
+        """Shots for which a person has decided what this run was not told: that it leaves them as they are is no answer."""
+        mine = set(carried(self._options).split())
+        deferred = {each.shot for each in deferrals if not set(each.decided.split()) <= mine}
+        as_they_are = (Verdict.OUTDATED, Verdict.FAILED)
+        return {item.shot.key for item in self._finished if item.shot.key in deferred and item.verdict in as_they_are}
 
     def _ends_a_deferral(self, item: Finished, *, terminated: bool) -> bool:
         if item.verdict is Verdict.STOPPED:
@@ -142,7 +153,7 @@ class Batches:
         patiently(self._context.log.info, _summary(there, self._quoted, billed))
         waiting = [item for item in there if item.verdict is Verdict.DEFERRED]
         if waiting:
-            patiently(self._context.log.info, _told_deferred(waiting))
+            patiently(self._context.log.info, _told_deferred(waiting, new_take=self._options.new_take))
         bad = [(item.shot.key, str(item.verdict), item.reason) for item in there if self._is_bad(item)]
         if not is_recovery(self._context.run.tags):
             reason = (
@@ -161,7 +172,7 @@ class Batches:
         return True
 
 
-def _deferral(item: Finished, now: datetime, *, simulated: bool) -> Deferral:
+def _deferral(item: Finished, now: datetime, decided: str, *, simulated: bool) -> Deferral:
     deferred = item.deferred
     if deferred is None:
         raise ValueError(f"{item.shot.key} is not deferred")
@@ -176,6 +187,7 @@ def _deferral(item: Finished, now: datetime, *, simulated: bool) -> Deferral:
         since=now,
         until=deferred.until,
         times=1,
+        decided=decided,
     )
 
 
@@ -186,7 +198,7 @@ def _summary(finished: Sequence[Finished], quoted: Money, billed: Money) -> str:
     return f"{verdicts}; quoted at most {quoted} USD, billed {billed} USD"
 
 
-def _told_deferred(waiting: Sequence[Finished]) -> str:
+def _told_deferred(waiting: Sequence[Finished], *, new_take: bool) -> str:
     """Why, one line for each reason with the shots that it holds up; they are made by themselves."""
     by_reason: dict[str, list[str]] = {}
     for item in waiting:
@@ -195,4 +207,9 @@ def _told_deferred(waiting: Sequence[Finished]) -> str:
         f"{', '.join(keys[:5])}{f' and {len(keys) - 5} more' if len(keys) > 5 else ''}: {reason}"
         for reason, keys in by_reason.items()
     ]
-    return "Deferred; the schedule due_shots takes them up when there is room:\n" + "\n".join(lines)
+    then = (
+        "a new take is not asked for again by itself, ask once more when there is room"
+        if new_take
+        else "the schedule due_shots takes them up when there is room"
+    )
+    return f"Deferred; {then}:\n" + "\n".join(lines)

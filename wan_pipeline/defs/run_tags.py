@@ -33,6 +33,7 @@ PRIORITY_TAG = "dagster/priority"
 # the recovery sensor, and a second hand in it might buy what the provider has refused.
 NO_RUN_RETRIES = {MAX_RETRIES_TAG: "0", RETRY_ON_FAILURE_TAG: "false"}
 
+_CARRIED = {"outdated": OUTDATED, "retry_failed": RETRY_FAILED}  # by the names of ClaimOptions' fields
 _DECISIONS = (NEW_TAKE, RETRY_FAILED, OUTDATED, COLLECT_ONLY)
 _TRUE = frozenset({"true", "1"})
 _FALSE = frozenset({"false", "0"})
@@ -79,6 +80,17 @@ def claim_options(tags: Mapping[str, str]) -> ClaimOptions:
         outdated=decided[OUTDATED],
         collect_only=decided[COLLECT_ONLY],
     )
+
+
+def carried(options: ClaimOptions) -> str:
+    """What of these decisions the run has to know that makes a shot which this one defers. Said again they do no harm; a
+    new take would be bought again each time, so a person has to ask for it again."""
+    return " ".join(name for name in _CARRIED if getattr(options, name))
+
+
+def carried_tags(decided: str) -> dict[str, str]:
+    """The same as run tags."""
+    return {_CARRIED[name]: "true" for name in decided.split() if name in _CARRIED}
 
 
 def is_recovery(tags: Mapping[str, str]) -> bool:

@@ -11,9 +11,9 @@ import dagster as dg
 
 from wan_pipeline.defs.deferred import with_room
 from wan_pipeline.defs.jobs import daily_report, make_videos
-from wan_pipeline.defs.partitions import SHOTS, add_shots, contiguous_pieces
+from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
 from wan_pipeline.defs.resources import Installation, OpenInstallation
-from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
+from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy, carried_tags
 from wan_pipeline.defs.runs_of_shots import RunsOfShots
 from wan_pipeline.defs.take_up import (
     MAX_SHOTS_PER_TICK,
@@ -91,7 +91,7 @@ def deferred(
     """How many shots are deferred, and the runs for those that have room now."""
     ledger, simulated = opened.ledger, opened.simulated
     waiting = ledger.deferrals.load(simulated=simulated)
-    over = [each.shot for each in waiting if _needs_nothing(rows.get(each.shot))]
+    over = [each.shot for each in waiting if _needs_nothing(rows.get(each.shot), each)]
     ledger.deferrals.forget(over, simulated=simulated)
     waiting = [each for each in waiting if each.shot not in set(over)]
     ready = [each for each in waiting if _is_as_deferred(rows[each.shot]) and is_due(rows[each.shot], now)]
@@ -119,20 +119,26 @@ def deferred(
 
 def _requests(order: Sequence[str], chosen: Sequence[Deferral], moment: datetime) -> list[dg.RunRequest]:
     """Over exactly these shots; those whose eldest has waited longest come first."""
-    since = {each.shot: (each.since, each.times) for each in chosen}
-    pieces = contiguous_pieces(order, frozenset(since))
-    pieces.sort(key=lambda piece: min(since[key][0] for key in piece.keys))
+    since = {each.shot: each.since for each in chosen}
+    times = {each.shot: each.times for each in chosen}
+    runs: list[tuple[Piece, str]] = []
+    for decided in {each.decided for each in chosen}:
+        wanted = frozenset(each.shot for each in chosen if each.decided == decided)
+        runs += [(piece, decided) for piece in contiguous_pieces(order, wanted)]
+    runs.sort(key=lambda run: min((since[key], key) for key in run[0].keys))
     requests: list[dg.RunRequest] = []
-    for piece in pieces:
-        text = json.dumps([piece.keys, [since[key][1] for key in piece.keys], moment.isoformat()])
+    for piece, decided in runs:
+        text = json.dumps([piece.keys, [times[key] for key in piece.keys], moment.isoformat()])
         key = f"deferred-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-        requests.append(dg.RunRequest(run_key=key, tags={**piece.range_tags, ASKED_BY: str(AskedBy.SCHEDULE)}))
+        tags = {**piece.range_tags, ASKED_BY: str(AskedBy.SCHEDULE), **carried_tags(decided)}
+        requests.append(dg.RunRequest(run_key=key, tags=tags))
     return requests
 
 
-def _needs_nothing(row: IndexedShot | None) -> bool:
-    """Its files are gone, or a run has brought it to an end meanwhile."""
-    return row is None or row.gone_at is not None or row.finished_version == row.version
+def _needs_nothing(row: IndexedShot | None, each: Deferral) -> bool:
+    """Its files are gone, or a run has brought it to an end meanwhile; unless a person wants it made though it had come to
+    one (then the run that makes it says when that is over)."""
+    return row is None or row.gone_at is not None or (row.finished_version == row.version and not each.decided)
 
 
 def _is_as_deferred(row: IndexedShot) -> bool:

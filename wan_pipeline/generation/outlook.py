@@ -60,8 +60,8 @@ def _next_of_ambiguous(job: Job, last_words: Sequence[Look], absent_from: dateti
         again = f"is looked for again at {clock(job.next_look_at, now)}, {_LOOKERS}"
     if any(look.verdict == "unsure" for look in last_words):
         return f"{waits}. Meanwhile it {again}"
-    once = "" if absent_from <= now else f" from {clock(absent_from, now)} on"
-    return f"{again}; if nothing that would show it does{once}, it counts as not charged, and is made anew"
+    once = "then" if absent_from <= now else f"by {clock(absent_from, now)}"
+    return f"{again}; if no witness that can tell shows it {once}, it counts as not charged, and is made anew"
 
 
 def _next_of_open(job: Job, now: datetime) -> str:

@@ -50,12 +50,13 @@ class Deferrals:
                 "since": item.since,
                 "until": item.until,
                 "times": max(1, item.times),
+                "decided": item.decided,
             }
             for item in sorted(items, key=lambda item: item.shot)
         ]
         insert = (postgresql.insert if self._database.is_postgres else sqlite.insert)(deferrals)
         new = insert.excluded
-        told = ("limit_name", "reason", "needed_nanos", "provider", "campaign", "until")
+        told = ("limit_name", "reason", "needed_nanos", "provider", "campaign", "until", "decided")
         upsert = insert.on_conflict_do_update(
             index_elements=[deferrals.c.shot, deferrals.c.simulated],
             set_={"times": deferrals.c.times + 1, **{name: new[name] for name in told}},

@@ -145,7 +145,8 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class ClaimOptions:
-    """What an operator decided. Nothing here is ever set by the sensor or a schedule."""
+    """What an operator decided. Nothing here is ever set by the sensor; by the schedule only what a person had decided for a
+    shot that was then deferred."""
 
     retry_failed: bool = False  # asked for by name: a failed take whose failure was not billed may be tried again
     new_take: bool = False  # buy this very request again on purpose
@@ -365,7 +366,9 @@ class Look:
 class Deferral:
     """A shot that is to be made when there is room, without anyone's help. `limit`: the budget that has none, or "" where
     its provider could not be reached. `since`: since when it waits (kept over repeated deferrals: the oldest goes first).
-    `until`: not before; None: whenever there is room."""
+    `until`: not before; None: whenever there is room. `decided`: what a person had decided for it, and the run that makes it
+    has to know: names of ClaimOptions' fields, with a blank between two; never `new_take`, which would buy once more each
+    time that it is said."""
 
     shot: str
     simulated: bool
@@ -377,6 +380,7 @@ class Deferral:
     since: datetime
     until: datetime | None
     times: int
+    decided: str = ""
 
 
 @dataclass(frozen=True, slots=True)

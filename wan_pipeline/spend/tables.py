@@ -296,6 +296,7 @@ deferrals = Table(
     Column("since", UtcTime, nullable=False),
     Column("until", UtcTime),
     Column("times", Integer, nullable=False),
+    Column("decided", sa.Text, nullable=False),
 )
 
 APPEND_ONLY_SQLITE = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pytest
 
 from wan_pipeline.defs.recovery import Collection, recover
 from wan_pipeline.defs.resources import SimulatorResource, WaveSpeedResource
@@ -13,7 +14,7 @@ from wan_pipeline.spend.records import Deferral
 from wan_pipeline.spend.shot_index import SeenShot
 from wan_pipeline.spend.tables import jobs
 from wan_pipeline_tests.defs.interrupted import interrupted_run, submitted
-from wan_pipeline_tests.defs.lab import Lab, asked_for, jpeg
+from wan_pipeline_tests.defs.lab import DEFAULTS, Lab, asked_for, jpeg
 
 KEYS = ["a/one", "a/two"]
 LATER = timedelta(minutes=20)
@@ -152,3 +153,45 @@ def test_a_shot_for_which_the_claim_finds_no_room_where_the_schedule_saw_some_is
     assert capped.launch(request).success
     assert _deferred(lab) == KEYS[1:]
     assert capped.due() == []
+
+
+def test_what_a_person_wants_made_anew_is_made_anew_when_there_is_room(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wan_pipeline.defs.runs_of_shots._FIRST_WAIT", timedelta(0))  # after runs that failed
+    lab.put_shots([*KEYS, "b"], {"b": "[refuse] me"})
+    assert not lab.run([*KEYS, "b"]).success
+    lab.put("inbox/_defaults.yaml", DEFAULTS.replace("leaves", "snow"))
+    lab.run(KEYS)  # says that they are outdated, and buys nothing
+    poor = Lab(lab.home, lab.instance, lab.settings | {"daily_budget_usd": "0.10"})
+    assert poor.run(KEYS, tags={"wan/outdated": "true", "wan/asked_by": "run"}).success
+    assert poor.run(["b"]).success  # a person asks for it by name
+    assert set(_deferred(lab)) == {*KEYS, "b"}
+    assert poor.due() == []
+    poor.run(KEYS, tags={"wan/asked_by": "sensor"})  # leaves them as they are, and forgets nothing
+    poor.run(["b"], tags={"wan/asked_by": "sensor"})
+    assert set(_deferred(lab)) == {*KEYS, "b"}
+
+    rich = Lab(lab.home, lab.instance, lab.settings | {"daily_budget_usd": "1"})
+    requests = rich.due()
+    assert sorted(asked_for(requests)) == [("a/one", "a/two"), ("b", "b")]
+    for request in requests:
+        rich.launch(request)
+
+    assert [len([job for job in lab.jobs() if job.shot == key]) for key in [*KEYS, "b"]] == [2, 2, 2]
+    assert lab.charged() == Money.usd("0.20")
+    assert _deferred(lab) == []
+    assert rich.due() == []
+
+
+def test_a_new_take_without_room_waits_for_the_person_who_wanted_it(lab: Lab) -> None:
+    """Said again by a program, it would buy once more each time."""
+    lab.put_shots(KEYS[:1])
+    lab.run(KEYS[:1])
+    poor = Lab(lab.home, lab.instance, lab.settings | {"daily_budget_usd": "0.05"})
+    assert poor.run(KEYS[:1], tags={"wan/new_take": "true"}).success
+    assert _deferred(lab) == []
+    messages = [entry.user_message for entry in lab.instance.all_logs(lab.instance.get_runs(limit=1)[0].run_id)]
+    assert any("a new take is not asked for again by itself" in text for text in messages)
+    assert _recover(lab, LATER) == ([], 0)
+    assert lab.charged() == Money.usd("0.05")

@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("since", _Moment, nullable=False),
         sa.Column("until", _Moment),
         sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("decided", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("shot", "simulated", name=op.f("pk_deferrals")),
     )
     for column in (
