@@ -14,7 +14,7 @@ from wan_pipeline.spend.records import JobState, Look
 from wan_pipeline_tests.cli.house import PRICE_USD
 from wan_pipeline_tests.cli.house import House as CommandLine
 from wan_pipeline_tests.cli.seen import seen_by_a_run
-from wan_pipeline_tests.generation.house import House, is_purchase
+from wan_pipeline_tests.generation.house import DEMO_KEY, House, is_purchase
 
 
 def test_what_finds_no_room_is_put_off_with_its_until_is_no_failure_and_is_made_once_there_is_room(
@@ -64,6 +64,7 @@ def test_a_campaigns_budget_stops_its_own_shots_and_no_others(tmp_path: Path) ->
 @pytest.mark.parametrize("settled_by", ["the run", "recovery"])
 def test_what_was_looked_for_and_is_nowhere_is_bought_anew_by_a_plain_run_once(tmp_path: Path, settled_by: str) -> None:
     house = House(tmp_path)
+    house.keys["wavespeed"] = DEMO_KEY
     house.shots(1)
     seen_by_a_run(house)
 

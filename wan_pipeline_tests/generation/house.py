@@ -36,6 +36,7 @@ from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Budgets, ClaimOptions
 
 KEY = "sk-not-to-be-seen-anywhere"
+DEMO_KEY = "demo"  # that of demo mode: a submission sent with another key cannot be found to be absent
 ASKING_POSTS = frozenset({"/api/v3/predictions", "/api/v3/billings/search"})  # they buy nothing
 Fault = Callable[[httpx.Request, Callable[[], Awaitable[httpx.Response]]], Awaitable[httpx.Response]]
 
@@ -109,7 +110,7 @@ class House:
             latency_s=self.latency_s,
             max_in_flight=self.simulator_in_flight,
             render="shared",
-            keys=frozenset({KEY}),
+            keys=frozenset({KEY, DEMO_KEY}),
             result_ttl_s=self.result_ttl_s,
             callbacks="when told",
             clock=lambda: time.time() + self.ahead.total_seconds(),
