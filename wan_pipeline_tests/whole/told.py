@@ -14,7 +14,7 @@ from dagster._utils.error import SerializableErrorInfo
 
 # What Dagster says by itself of any failed run or step, whatever the reason.
 _NO_REASON = ("Execution of run for", "Steps failed:", "Execution of step", "This run has been marked as failed")
-_KILLED = re.compile("unexpectedly exited with exit code|process.*(crashed|is gone)")  # Dagster's engine event for it
+_KILLED = re.compile("terminated by signal|unexpectedly exited")  # in Dagster's engine event
 # Errors whose message is written for people: ours, and Dagster's word for a code server that is not there.
 _WRITTEN_FOR_PEOPLE = {
     "BucketError",
@@ -67,6 +67,8 @@ def _said_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
                 yield from _written_for_people(step.error)
         elif event is not None and event.message and _tells_why(event):
             yield event.message
+        elif event is not None and event.is_engine_event and event.engine_event_data.error is not None:
+            yield from _written_for_people(event.engine_event_data.error)  # it could not be launched
 
 
 def _tells_why(event: dg.DagsterEvent) -> bool:
