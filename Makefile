@@ -26,6 +26,7 @@ test: development ## the tests
 
 soak: development ## thousands of histories of faults, lies and deaths; SEED=7 repeats the run that printed 7
 	$(BIN)/python -m wan_pipeline_tests.generation.soak $(ARGS)
+	$(BIN)/python -m pytest -m long
 
 # dg looks for `telemetry: false` in $DAGSTER_HOME only; a home of its own keeps the check out of .wan.
 check: export DAGSTER_HOME := $(CURDIR)/.venv/dagster

@@ -65,6 +65,7 @@ def _fill_up(ballast: Path) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_a_full_disk_loses_no_video_that_was_paid_for_and_buys_none_twice(tmp_path: Path) -> None:
     with _small_disk(tmp_path / "disk") as disk, chaos(tmp_path / "rest", home=disk / "home") as it:
         it.put("full", 15)

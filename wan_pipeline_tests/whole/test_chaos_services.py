@@ -32,6 +32,7 @@ def _on_servers(folder: Path) -> Iterator[tuple[Chaos, PostgresServer, S3Server]
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_database_and_bucket_may_go_and_come_back_at_any_time_and_every_shot_is_made_and_charged_once(
     tmp_path: Path,
 ) -> None:

@@ -42,6 +42,7 @@ def _launch(it: Chaos, keys: Sequence[str]) -> str:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_two_daemons_over_one_bucket_and_ledger_make_each_shot_once(tmp_path: Path, postgres_url: str) -> None:
     with (
         chaos(tmp_path / "one", variables={"WAN_LEDGER_URL": postgres_url}) as one,
