@@ -10,6 +10,7 @@ from wan_pipeline_tests.whole.chaos import chaos
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_whatever_is_killed_with_a_batch_in_flight_every_shot_is_made_and_charged_once(tmp_path: Path) -> None:
     with chaos(tmp_path) as it:
         it.put("worker", 12)

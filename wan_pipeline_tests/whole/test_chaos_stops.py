@@ -17,6 +17,7 @@ IN_FLIGHT = 3  # of each provider: so that a run that is stopped has shots that 
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_after_redeployment_terminate_and_an_absent_provider_every_shot_is_made_save_those_a_person_stopped(
     tmp_path: Path,
 ) -> None:
