@@ -82,7 +82,7 @@ def test_the_makefile_explains_each_target_without_setting_anything_up(tmp_path:
         ["make"], cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True
     )
     explained = re.findall(r"^  ([a-z]+) +\S.*$", done.stdout, re.MULTILINE)
-    assert sorted(explained) == ["bench", "check", "clean", "demo", "dev", "help", "lock", "test"]
+    assert sorted(explained) == ["bench", "check", "clean", "demo", "dev", "help", "lock", "soak", "test"]
     assert [each.name for each in tmp_path.iterdir()] == ["Makefile"]
 
 

@@ -441,6 +441,9 @@ def quick_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.xfail(
+    reason="open in issue 3: the model and the claim disagreed once on the provider's limits", strict=False
+)
 def test_no_history_pays_twice_or_forgets_on_sqlite(sqlite_template: Path, quick_folder: Path) -> None:
     class OnSqlite(History):
         def __init__(self) -> None:
