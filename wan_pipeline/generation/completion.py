@@ -6,6 +6,7 @@ does not: which job a shot needs (path.py), and how waiting and downloading are 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Completer:
         self._lanes = lanes
         self._collector = collector
         self._left_open: dict[str, str] = {}
+        self._under_way: dict[str, asyncio.Future[Ending]] = {}
 
     def left_open(self, job: Job) -> str | None:
         """Why this batch has done with the job for now though it is under way: nobody in it works on the job any more.
@@ -59,6 +61,10 @@ class Completer:
         Shots with the same request wait for one of them; without this they would wait for each other for ever.
         """
         return self._left_open.get(job.id) if job.owner == self._desk.ledger.owner_id else None
+
+    def is_at(self, job: Job) -> bool:
+        """Somebody in this batch sees the job through."""
+        return job.id in self._under_way
 
     def leave_open(self, job: Job, error: BaseException | str) -> str:
         """The batch gives the job up for now; the next run finds it. Gives the reason in words fit to be shown."""
@@ -88,7 +94,30 @@ class Completer:
     async def see_through(
         self, model: Model, lane: Lane, job: Job, place: Place, tell: Tell, *, taken_over: bool = False
     ) -> Ending:
-        """To its end, or as far as it goes now. Raises NotHolderError where another process holds the job meanwhile."""
+        """To its end, or as far as it goes now. Raises NotHolderError where another process holds the job meanwhile.
+
+        Asked for twice at once (a claim whose answer came late), a job is seen through once, and both hear how it ended.
+        """
+        others = self._under_way.get(job.id)
+        if others is not None:
+            place.leave()
+            return await asyncio.shield(others)
+        ended = self._under_way[job.id] = asyncio.get_running_loop().create_future()
+        try:
+            ending = await self._seen_through(model, lane, job, place, tell, taken_over=taken_over)
+        except BaseException as error:
+            ended.set_exception(error if isinstance(error, Exception) else RuntimeError("it was ended"))
+            ended.exception()  # who waits hears of it; that nobody may wait is no complaint
+            raise
+        else:
+            ended.set_result(ending)
+            return ending
+        finally:
+            del self._under_way[job.id]
+
+    async def _seen_through(
+        self, model: Model, lane: Lane, job: Job, place: Place, tell: Tell, *, taken_over: bool
+    ) -> Ending:
         try:
             return await self._through(model, lane, job, place, tell, taken_over=taken_over)
         except NotHolderError:

@@ -2,7 +2,8 @@
 
 The limits of all processes together are counted in the ledger, and there a job keeps its place until somebody has seen it
 through. A batch of other shots, with no recovery sensor at work (`run --shot` alone), would wait for that place for ever.
-So would a shot of this batch whose earlier job has the place: it collects that one only after what it waits for.
+So would a shot of this batch whose earlier job has the place: it collects that one only after what it waits for. And a
+claim whose answer was lost may have made this batch the holder of a job that nobody in it knows of.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class LeftBehind:
         self._desk = desk
         self._lanes = lanes
         self._completer = completer
+        self._unattended: set[str] = set()  # held by this batch, and nobody was at it when last looked
 
     async def watch(self) -> None:
         """For as long as the batch lives. Buys nothing; raises nothing of its own."""
@@ -34,18 +36,43 @@ class LeftBehind:
                 continue
             try:
                 jobs = await self._desk.record(self._desk.ledger.settle_orphans, simulated=self._desk.parts.simulated)
+                mine = await self._forgotten()
             except Exception:  # noqa: BLE001 - the ledger is out of reach: the next look may pass
                 _log.warning("it could not be seen whose jobs take the places", exc_info=True)
                 continue
             for job in jobs:
                 if job.provider in busy and job.state is JobState.SUBMITTED:
                     self._desk.aside(self._collect(job))
+            for job in mine:
+                if job.provider in busy:
+                    self._desk.aside(self._see_through(job))
+
+    async def _forgotten(self) -> list[Job]:
+        """What this batch holds and nobody in it is at, for two looks in a row: an answer that is on its way has come."""
+        open_jobs = await self._desk.record(self._desk.ledger.open_jobs, simulated=self._desk.parts.simulated)
+        found = {
+            job.id: job
+            for job in open_jobs
+            if job.owner == self._desk.ledger.owner_id
+            and job.state is JobState.SUBMITTED
+            and not self._completer.is_at(job)
+            and self._completer.left_open(job) is None
+        }
+        seen_before, self._unattended = self._unattended, set(found)
+        return [found[job_id] for job_id in seen_before & set(found)]
 
     async def _collect(self, job: Job) -> None:
         try:
             outcome = await self._desk.record(self._desk.ledger.take_over, job.id)
-            if isinstance(outcome, Joined) and outcome.mine:
-                ended = await self._completer.take_over(outcome.job, lambda state, note: None)
-                _log.info("job %s of %s, left behind at %s: %s", job.id, job.shot, job.provider, ended.verdict)
+        except Exception:  # noqa: BLE001 - it stays what it was, for the next run
+            _log.warning("job %s of %s, left behind, stays as it is", job.id, job.shot, exc_info=True)
+            return
+        if isinstance(outcome, Joined) and outcome.mine:
+            await self._see_through(outcome.job)
+
+    async def _see_through(self, job: Job) -> None:
+        try:
+            ended = await self._completer.take_over(job, lambda state, note: None)
+            _log.info("job %s of %s, left behind at %s: %s", job.id, job.shot, job.provider, ended.verdict)
         except Exception:  # noqa: BLE001 - it stays what it was, for the next run
             _log.warning("job %s of %s, left behind, stays as it is", job.id, job.shot, exc_info=True)

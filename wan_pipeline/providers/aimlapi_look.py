@@ -61,7 +61,7 @@ class AimlApiLook:
         """Rows that carry this attempt's id."""
         came_to_something = [row for row in mine if not row.cost_nothing]
         if not came_to_something:
-            return await self._failed_for_nothing(mine)
+            return await self._failed_for_nothing(mine, requests)
         ids = {row.inference_id: row for row in came_to_something}
         candidates = [Candidate(each, _said_of(row)) for each, row in ids.items() if each is not None]
         if len(ids) > 1:
@@ -75,7 +75,7 @@ class AimlApiLook:
         inference_id = candidates[0].id
         row = ids[inference_id]
         seen = Testimony(LOGS, Sighting.FOUND, f"a request with this attempt's id: {listed(candidates)}")
-        if any(row.inference_id == inference_id and self._is_anothers(row) for row in requests):
+        if inference_id in self._others(requests):
             text = f"{seen.detail}; but another request is listed with the same inference id"
             return together([Testimony(LOGS, Sighting.UNSURE, text)], candidates)
         if await known_of(self._lost, [inference_id]):
@@ -90,14 +90,18 @@ class AimlApiLook:
             case _:
                 return together([Testimony(LOGS, Sighting.UNSURE, seen.detail), polled], candidates)
 
-    async def _failed_for_nothing(self, mine: Sequence[Request]) -> SearchResult:
+    async def _failed_for_nothing(self, mine: Sequence[Request], requests: Sequence[Request]) -> SearchResult:
         """They failed and were billed nothing. A job that the poll knows is found all the same, and collected as failed;
         of one that it does not know nothing is left to be had or paid."""
         text = "the request with this attempt's id failed and was billed nothing"
         testimonies = [Testimony(LOGS, Sighting.ABSENT, text)]
         ids = list(dict.fromkeys(row.inference_id for row in mine if row.inference_id is not None))
         known = await known_of(self._lost, ids)
+        others = self._others(requests)
         for inference_id in ids:
+            if inference_id in others:
+                detail = f"{text}; but another request is listed with the same inference id, {inference_id}"
+                return together([Testimony(LOGS, Sighting.UNSURE, detail)], [Candidate(inference_id, "")])
             if inference_id in known:
                 detail = f"a request with this attempt's id is {inference_id}, which the ledger has as another job's"
                 return together([Testimony(LOGS, Sighting.UNSURE, detail)], [Candidate(inference_id, "")])
@@ -141,7 +145,7 @@ class AimlApiLook:
             charges = await self._books.charges(self._window)
         except UnreadError as error:
             return Testimony(TRANSACTIONS, Sighting.UNREACHABLE, str(error)), []
-        others = {row.inference_id for row in requests if self._is_anothers(row)}
+        others = self._others(requests)
         open_ = [
             charge
             for charge in charges
@@ -162,6 +166,10 @@ class AimlApiLook:
             text = f"{read}: there are charges that may be this one's: {'; '.join(parts)}"
             return Testimony(TRANSACTIONS, Sighting.UNSURE, text), candidates
         return Testimony(TRANSACTIONS, Sighting.ABSENT, f"{read}: all of them are accounted for"), []
+
+    def _others(self, requests: Sequence[Request]) -> set[str | None]:
+        """The inferences that are another request's."""
+        return {row.inference_id for row in requests if self._is_anothers(row)}
 
     def _is_anothers(self, row: Request) -> bool:
         """A request that carries another's id, or was made by hand in the playground, is certainly not the lost one."""
