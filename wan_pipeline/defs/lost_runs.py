@@ -18,15 +18,18 @@ import dagster as dg
 import sqlalchemy as sa
 
 from wan_pipeline.defs import names
+from wan_pipeline.defs.failures import RETRY_WAITS_S
 from wan_pipeline.defs.process_marks import end_orphans
 from wan_pipeline.defs.run_marks import OWNER_TAG
 from wan_pipeline.spend.ledger import Ledger
-from wan_pipeline.spend.owners import is_alive
+from wan_pipeline.spend.owners import is_alive, let_go_at
 
 _JOBS = frozenset({names.MAKE_VIDEOS, names.QUOTE_SHOTS, names.DAILY_REPORT, names.RESOLVE_JOB})
 _ASSETS = frozenset({names.SOURCE_IMAGES, names.SHOT_QUOTES, names.GENERATED_VIDEOS, names.COST_REPORTS, names.BUDGETS})
-# A run that ends in order lets its mark go a moment before Dagster writes down its end.
-_SURE_AFTER = timedelta(seconds=8)
+_SURE_AFTER = timedelta(seconds=8)  # Dagster itself may be about to say so
+# A run lets its mark go where it ends in order, a moment before Dagster writes that down, and while its op waits for being
+# tried again: it has a new mark after that.
+_LET_GO_FOR = timedelta(seconds=max(RETRY_WAITS_S) + 30)
 # From a run's start to its mark: the op may wait a minute for a ledger that is not up, and each try takes its time.
 _UNMARKED_FOR = timedelta(minutes=10)
 _GONE = (
@@ -69,6 +72,9 @@ def _is_gone(run: dg.DagsterRun, start_time: float | None, ledger: Ledger, now: 
     with ledger.engine.connect() as connection:
         if connection.dialect.name == "postgresql":  # whose clock the heartbeats are written by
             now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        let_go = let_go_at(connection, owner)
+        if let_go is not None:
+            return now - let_go > _LET_GO_FOR
         return not is_alive(connection, owner, now)
 
 

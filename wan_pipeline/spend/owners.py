@@ -120,6 +120,11 @@ def is_alive(connection: Connection, owner_id: str, now: datetime) -> bool:
     return _runs(owner_id, row, now)
 
 
+def let_go_at(connection: Connection, owner_id: str) -> datetime | None:
+    """When this holder said that it has ended; None where it has not, or is not known."""
+    return connection.execute(sa.select(owners.c.released_at).where(owners.c.id == owner_id)).scalar()
+
+
 def _runs(owner_id: str, row: RowMapping, now: datetime) -> bool:
     if row["host_id"] == _host_id():
         pid: int = row["pid"]
