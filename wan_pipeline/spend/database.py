@@ -63,7 +63,7 @@ def parse_url(text: str) -> URL:
     examples = "sqlite:////var/lib/wan/ledger.sqlite or postgresql+psycopg2://user:password@host/database"
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         raise ConfigurationError(f"{_SETTING} is not a database URL. Write e.g. {examples}") from None
     if url.drivername in ("postgres", "postgresql"):  # SQLAlchemy would take psycopg 3, which is not installed
         url = url.set(drivername="postgresql+psycopg2")

@@ -153,6 +153,7 @@ def test_a_database_can_be_shared_with_dagster(postgres_url: str) -> None:
         ("sqlite:///:memory:", "in memory"),
         ("mysql://wan:s3cret@host/db", "not supported"),
         ("no url: s3cret", "not a database URL"),
+        ("postgresql://wan:s3cret@host:port/db", "not a database URL"),
     ],
 )
 def test_a_ledger_that_cannot_be_used_is_told_with_the_remedy_and_without_the_password(url: str, said: str) -> None:
