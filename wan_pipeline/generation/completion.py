@@ -62,9 +62,12 @@ class Completer:
         """
         return self._left_open.get(job.id) if job.owner == self._desk.ledger.owner_id else None
 
-    def is_at(self, job: Job) -> bool:
-        """Somebody in this batch sees the job through."""
-        return job.id in self._under_way
+    def is_forgotten(self, job: Job) -> bool:
+        """This batch holds the job, which its provider has, and nobody in it sees to it: nobody may know of it, since the
+        answer to a claim was lost, or somebody has it in hand this moment and is about to."""
+        at_the_provider = job.state in (JobState.SUBMITTED, JobState.GENERATED)
+        mine = job.owner == self._desk.ledger.owner_id
+        return mine and at_the_provider and job.id not in self._under_way and job.id not in self._left_open
 
     def leave_open(self, job: Job, error: BaseException | str) -> str:
         """The batch gives the job up for now; the next run finds it. Gives the reason in words fit to be shown."""

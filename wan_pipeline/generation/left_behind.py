@@ -51,12 +51,7 @@ class LeftBehind:
         """What this batch holds and nobody in it is at, for two looks in a row: an answer that is on its way has come."""
         open_jobs = await self._desk.record(self._desk.ledger.open_jobs, simulated=self._desk.parts.simulated)
         found = {
-            job.id: job
-            for job in open_jobs
-            if job.owner == self._desk.ledger.owner_id
-            and job.state is JobState.SUBMITTED
-            and not self._completer.is_at(job)
-            and self._completer.left_open(job) is None
+            job.id: job for job in open_jobs if job.state is JobState.SUBMITTED and self._completer.is_forgotten(job)
         }
         seen_before, self._unattended = self._unattended, set(found)
         return [found[job_id] for job_id in seen_before & set(found)]

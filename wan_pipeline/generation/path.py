@@ -57,6 +57,7 @@ class Path:
         self._endings = Endings(shot, tools)
         self._buyer = Buyer(shot, tools, self._endings)
         self._others_since_s: float | None = None
+        self._forgotten = False  # the job that is waited for, when last looked at
         self._absent = 0  # jobs of this shot that this batch has found to be nowhere
 
     async def go(self) -> Finished:
@@ -154,15 +155,19 @@ class Path:
             case Joined(job=job, mine=True):
                 return await self._ended(wanted, await tools.completer.take_over(job, endings.tell))
             case Joined(job=job):
-                return await self._wait_for_others(job)
+                return await self._wait_for_others(wanted, job)
             case NotBought(reason=reason):
                 return endings.end(Verdict.FAILED, f"not bought: {reason}")
             case Bought() | ProviderBusy():
                 raise RuntimeError(f"{self._shot.key}: the ledger let a claim buy that was to collect only")
 
-    async def _wait_for_others(self, job: Job) -> Finished | None:
-        """Somebody works on the job: another process, or another shot of this batch. None: look again."""
+    async def _wait_for_others(self, wanted: Wanted, job: Job) -> Finished | None:
+        """Somebody works on the job: another process, or another shot of this batch. None: look again. Where this batch
+        holds it and nobody sees to it, for two looks in a row, this shot does."""
         endings = self._endings
+        seen_before, self._forgotten = self._forgotten, self._tools.completer.is_forgotten(job)
+        if seen_before and self._forgotten:
+            return await self._ended(wanted, await self._tools.completer.take_over(job, endings.tell))
         given_up = self._tools.completer.left_open(job)
         if given_up is not None:
             return endings.end(Verdict.IN_FLIGHT, f"{job.shot} has the same request: {given_up}", job=job)

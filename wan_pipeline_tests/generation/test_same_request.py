@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from wan_pipeline.generation.events import Event, Progress, Verdict
+from wan_pipeline.spend.ledger import Ledger
+from wan_pipeline.spend.records import Joined
 from wan_pipeline_tests.generation.house import House, no_files, png, stop_once_out
 
 
@@ -86,3 +89,27 @@ def test_two_who_ask_for_a_new_take_at_once_get_the_same_one(tmp_path: Path) -> 
     threads[0].join()
     assert second == [Verdict.REUSED]
     assert len(house.books.charges()) == 2
+
+
+@pytest.mark.timeout(60)
+def test_a_job_that_a_claim_took_over_without_knowing_it_is_not_waited_for_by_the_other_shot(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim's answer was lost: this batch holds the job, and the shot that asked has gone away."""
+    twins(house)
+    house.latency_s = 2
+    assert house.make(keys=["one"], on_event=stop_once_out(house))["one"].verdict is Verdict.IN_FLIGHT
+    monkeypatch.setattr("wan_pipeline.generation.path._OTHERS_WAIT_S", 0.1)
+    claim, cut_off = Ledger.claim, threading.Event()
+
+    def cut_off_once(self: Ledger, *arguments: Any) -> Any:
+        outcome = claim(self, *arguments)
+        if isinstance(outcome, Joined) and not cut_off.is_set():
+            cut_off.set()
+            raise OperationalError("COMMIT", {}, OSError("no route to host"))
+        return outcome
+
+    monkeypatch.setattr(Ledger, "claim", cut_off_once)
+    results = house.make()
+    assert sorted(result.verdict for result in results.values()) == [Verdict.DEFERRED, Verdict.MADE]
+    assert len(house.faults.posts) == 1
