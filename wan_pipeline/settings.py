@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     # bookkeeping's lag.
     absent_after_seconds: float = Field(14_400.0, alias="WAN_ABSENT_AFTER_SECONDS", ge=0, le=2_592_000)
 
+    # Where alerts are posted as JSON. A secret: whoever knows a chat's webhook URL can write there.
+    alert_webhook_url: SecretStr | None = Field(None, alias="WAN_ALERT_WEBHOOK_URL")
+
     shortapi_max_in_flight: int | None = Field(None, alias="WAN_SHORTAPI_MAX_IN_FLIGHT", ge=1)
     shortapi_submits_per_minute: int | None = Field(None, alias="WAN_SHORTAPI_SUBMITS_PER_MINUTE", ge=1)
     aimlapi_max_in_flight: int | None = Field(None, alias="WAN_AIMLAPI_MAX_IN_FLIGHT", ge=1)
@@ -117,6 +120,17 @@ class Settings(BaseSettings):
             raise ValueError("paths are added to this URL: leave out what follows its ? or #")
         return url.rstrip("/")
 
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _secret_url(cls, url: SecretStr | None) -> SecretStr | None:
+        try:
+            parts = urlsplit(url.get_secret_value()) if url is not None else None
+        except ValueError:
+            raise ValueError("the URL names no host") from None
+        if parts is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("write a URL that begins with http:// or https://")
+        return url
+
     @property
     def bucket_url(self) -> str:
         """`s3://bucket/prefix`, or the path of a folder."""
@@ -152,7 +166,11 @@ class Settings(BaseSettings):
         except ValidationError as error:
             lines = [
                 f"{_named(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
-                + ("" if "KEY" in str(item["loc"]) else f" (found: {item['input']!r})")
+                + (
+                    ""
+                    if any(word in str(item["loc"]) for word in ("KEY", "WEBHOOK"))
+                    else f" (found: {item['input']!r})"
+                )
                 for item in error.errors()
             ]
             raise ConfigurationError("wrong setting: " + "; ".join(lines)) from None

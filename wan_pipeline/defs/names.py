@@ -10,6 +10,9 @@ SOURCE_IMAGES: Final = dg.AssetKey("source_images")
 SHOT_QUOTES: Final = dg.AssetKey("shot_quotes")
 GENERATED_VIDEOS: Final = dg.AssetKey("generated_videos")
 COST_REPORTS: Final = dg.AssetKey("cost_reports")
+MONTHLY_COST_REPORTS: Final = dg.AssetKey("monthly_cost_reports")
+RECONCILIATIONS: Final = dg.AssetKey("reconciliations")
+FOCUS_EXPORTS: Final = dg.AssetKey("focus_exports")
 BUDGETS: Final = dg.AssetKey("budgets")
 
 MAKE_VIDEOS: Final = "make_videos"

@@ -40,22 +40,35 @@ class Account:
             self.held = ZERO
             self._keep()
 
-    def bill(self, total: Money, basis: Basis, note: str) -> None:
+    def adjust(self, total: Money, note: str) -> None:
+        """Brings what is billed to what a provider's books say of the charge. Said twice, it is written once."""
+        if self.billed is None:
+            self.bill(total, Basis.INVOICED, note)
+        elif total != self.billed:
+            self._append(EntryKind.ADJUSTMENT, total - self.billed, Basis.INVOICED, note)
+            self.billed = total
+            self.basis = Basis.INVOICED
+            self._keep()
+
+    def bill(self, total: Money, basis: Basis, note: str, effective_at: datetime | None = None) -> None:
         """Brings what is billed to `total`: a charge for what is missing, a refund for what is too much. Said twice, it
-        is written once; a known zero is written as a charge of zero, since nothing written means nobody has said."""
+        is written once; a known zero is written as a charge of zero, since nothing written means nobody has said.
+        `effective_at`: when a refund took place."""
         if self.billed is None:
             self._append(EntryKind.CHARGE, total, basis, note)
         elif total > self.billed:
             self._append(EntryKind.CHARGE, total - self.billed, basis, note)
         elif total < self.billed:
-            self._append(EntryKind.REFUND, self.billed - total, basis, note)
+            self._append(EntryKind.REFUND, self.billed - total, basis, note, effective_at)
         else:
             return
         self.billed = total
         self.basis = basis
         self._keep()
 
-    def _append(self, kind: EntryKind, amount: Money, basis: Basis | None, note: str) -> None:
+    def _append(
+        self, kind: EntryKind, amount: Money, basis: Basis | None, note: str, effective_at: datetime | None = None
+    ) -> None:
         self._connection.execute(
             money_entries.insert().values(
                 job_id=self._job_id,
@@ -64,6 +77,7 @@ class Account:
                 basis=None if basis is None else basis.value,
                 at=self._now,
                 note=note,
+                effective_at=effective_at,
             )
         )
 

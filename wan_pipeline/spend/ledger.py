@@ -21,7 +21,9 @@ from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.money import Money
 from wan_pipeline.spend import claim, restoring, schema, sending, transitions
+from wan_pipeline.spend.alerts import Alerts
 from wan_pipeline.spend.ambiguities import Ambiguities
+from wan_pipeline.spend.correcting import Corrections
 from wan_pipeline.spend.database import Database, parse_url
 from wan_pipeline.spend.deferrals import Deferrals
 from wan_pipeline.spend.owners import Owner
@@ -41,18 +43,21 @@ from wan_pipeline.spend.records import (
     SubmitLimits,
 )
 from wan_pipeline.spend.shot_index import ShotIndex
+from wan_pipeline.spend.statements import Statements
 from wan_pipeline.spend.transacting import CLAIMS
 
 _log = logging.getLogger(__name__)
 
 
-class Ledger(Questions, Ambiguities):
+class Ledger(Questions, Ambiguities, Corrections):
     """The SQL record of jobs and money."""
 
     def __init__(self, database: Database, owner: Owner | None = None) -> None:
         super().__init__(database, owner)
         self.index = ShotIndex(database)
         self.deferrals = Deferrals(database)
+        self.statements = Statements(database)
+        self.alerts = Alerts(database)
 
     @classmethod
     def open(cls, url: str, *, owner: Owner | None = None, clock: Callable[[], datetime] | None = None) -> Ledger:

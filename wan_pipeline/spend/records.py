@@ -291,7 +291,8 @@ class SentWith:
 
 @dataclass(frozen=True, slots=True)
 class MoneyEntry:
-    """One line of the books. `amount` is negative only for an adjustment; a release says in `note` why."""
+    """One line of the books. `amount` is negative only for an adjustment; a release says in `note` why. `effective_at`: of a
+    refund, when it took place at the provider, where that is known; `at` is when it was written here."""
 
     id: int
     job_id: str
@@ -300,6 +301,7 @@ class MoneyEntry:
     basis: Basis | None
     at: datetime
     note: str
+    effective_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def to_entry(row: RowMapping) -> MoneyEntry:
         basis=None if row["basis"] is None else Basis(row["basis"]),
         at=row["at"],
         note=row["note"],
+        effective_at=row["effective_at"],
     )
 
 

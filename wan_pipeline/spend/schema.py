@@ -14,7 +14,11 @@ from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.spend.database import Database, migration_lock, shown
 from wan_pipeline.spend.tables import POSTGRES_SCHEMA
 
-VERSIONS = ("0001", "0002")  # of migrations/versions, in their order; written here so that opening needs no alembic
+VERSIONS = (
+    "0001",
+    "0002",
+    "0003",
+)  # of migrations/versions, in their order; written here so that opening needs no alembic
 HEAD = VERSIONS[-1]
 VERSION_TABLE = "ledger_version"  # not alembic_version: a database shared with Dagster has that one already
 

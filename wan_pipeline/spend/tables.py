@@ -11,7 +11,8 @@ For whoever reads the database directly:
 - `money_entries` is append-only: triggers refuse UPDATE, DELETE and TRUNCATE. `jobs.held_nanos` and `jobs.billed_nanos`
   are its sums, kept in the same transaction: held = hold - release, billed = charge - refund + adjustment.
 
-A change here needs a migration in migrations/versions; a test compares both.
+The tables of reconciliation and alerts are in audit_tables.py. A change needs a migration in migrations/versions; a test
+compares both.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class FreeText(TypeDecorator[str]):
         return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
-def _one_of(column: str, values: Collection[str]) -> str:
+def one_of(column: str, values: Collection[str]) -> str:
+    """A check's condition."""
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -170,8 +172,8 @@ jobs = Table(
     Column("kept_key", sa.Text),  # what came instead of a video
     Column("duplicate_allowed_nanos", BigInteger),  # a person lets the request be bought anew for at most this
     sa.UniqueConstraint("request_hash", "repeat"),
-    CheckConstraint(_one_of("state", list(JobState)), name="state"),
-    CheckConstraint(f"basis IS NULL OR {_one_of('basis', list(Basis))}", name="basis"),
+    CheckConstraint(one_of("state", list(JobState)), name="state"),
+    CheckConstraint(f"basis IS NULL OR {one_of('basis', list(Basis))}", name="basis"),
     CheckConstraint("held_nanos >= 0", name="held"),
     CheckConstraint("quoted_low_nanos >= 0 AND quoted_low_nanos <= quoted_high_nanos", name="quoted"),
     CheckConstraint("repeat >= 1 AND take >= 1", name="counted_from_one"),
@@ -253,8 +255,9 @@ money_entries = Table(
     Column("basis", String(16)),  # who said so; NULL for a release
     Column("at", UtcTime, nullable=False),
     Column("note", FreeText, nullable=False),
-    CheckConstraint(_one_of("kind", list(EntryKind)), name="kind"),
-    CheckConstraint(f"basis IS NULL OR {_one_of('basis', list(Basis))}", name="basis"),
+    Column("effective_at", UtcTime),  # of a refund: when it took place at the provider, where that is known
+    CheckConstraint(one_of("kind", list(EntryKind)), name="kind"),
+    CheckConstraint(f"basis IS NULL OR {one_of('basis', list(Basis))}", name="basis"),
     CheckConstraint("amount_nanos >= 0 OR kind = 'adjustment'", name="amount"),
     Index("ix_money_entries_job_id", "job_id"),
     Index("ix_money_entries_at", "at"),

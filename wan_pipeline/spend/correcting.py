@@ -1,0 +1,59 @@
+"""Corrections: what a provider's books say afterwards. An entry is appended, with its evidence; nothing is overwritten.
+
+What does not belong here: when a correction is right (the reconciliation decides, or a person).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from wan_pipeline.money import Money
+from wan_pipeline.spend import rows
+from wan_pipeline.spend.errors import LedgerError
+from wan_pipeline.spend.records import Basis, Job, JobState
+from wan_pipeline.spend.transacting import Transacting
+from wan_pipeline.spend.transitions import Step, account
+
+# What is known to have been taken by the provider, or may have been.
+_MAY_BE_BILLED = frozenset(set(JobState) - {JobState.RESERVED, JobState.SUBMITTING, JobState.AMBIGUOUS})
+
+
+class Corrections(Transacting):
+    """The part of the ledger's door for whoever reconciles it with a provider's books."""
+
+    def correct(self, job_id: str, total: Money, evidence: str, now: datetime | None = None) -> Job:
+        """What is billed becomes `total`: an adjustment of the charge, so it belongs to the job's day. Said again, nothing
+        changes. Raises LedgerError where the job may be billed nothing (yet), UnknownJobError."""
+        return self._step(lambda step: correct(step, job_id, total, evidence), now)
+
+    def refund(
+        self, job_id: str, total: Money, effective_at: datetime, evidence: str, now: datetime | None = None
+    ) -> Job:
+        """What is billed falls to `total`: the provider gave the rest back at `effective_at`, whose day it belongs to.
+        Where no more than that is billed, nothing changes. Raises as `correct`."""
+        return self._step(lambda step: refund(step, job_id, total, effective_at, evidence), now)
+
+
+def correct(step: Step, job_id: str, total: Money, evidence: str) -> Job:
+    """What is billed becomes `total`, by an adjustment of the charge (the first word on it is a charge)."""
+    job = _correctable(step, job_id, total)
+    account(step, job).adjust(total, evidence)
+    return rows.job(step.connection, job_id)
+
+
+def refund(step: Step, job_id: str, total: Money, effective_at: datetime, evidence: str) -> Job:
+    """What is billed falls to `total`: the provider has given the rest back, at `effective_at`. Not below what is billed:
+    nothing changes."""
+    job = _correctable(step, job_id, total)
+    if job.billed is not None and total < job.billed:
+        account(step, job).bill(total, Basis.INVOICED, evidence, effective_at)
+    return rows.job(step.connection, job_id)
+
+
+def _correctable(step: Step, job_id: str, total: Money) -> Job:
+    if total.nanos < 0:
+        raise LedgerError(f"job {job_id}: a bill of {total} USD: nobody is billed less than nothing")
+    job = rows.job(step.connection, job_id, lock=True)
+    if job.state not in _MAY_BE_BILLED:
+        raise LedgerError(f"job {job.id} ({job.shot}) is {job.state}: resolve it first, then its bill can be corrected")
+    return job
