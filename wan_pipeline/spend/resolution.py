@@ -15,7 +15,7 @@ from wan_pipeline.money import Money
 from wan_pipeline.spend import rows
 from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.records import Basis, Job, JobState, Look
-from wan_pipeline.spend.tables import attempts, callbacks, jobs, looks
+from wan_pipeline.spend.tables import attempts, callbacks, jobs, looks, shot_index
 from wan_pipeline.spend.transitions import Step, account, mark_accepted, move
 
 S = JobState
@@ -113,6 +113,7 @@ def absent(step: Step, job_id: str, said: str) -> Job:
         return job
     _must_be_ambiguous(job)
     account(step, job).release(error)
+    _open_again(step, job)
     return move(step, job, S.RELEASED, error=error, retryable=True)
 
 
@@ -125,6 +126,8 @@ def not_charged(step: Step, job_id: str, said: str, duplicate_up_to: Money | Non
         return job
     _must_be_ambiguous(job)
     account(step, job).release(error)
+    if duplicate_up_to is not None:
+        _open_again(step, job)
     return move(step, job, S.RELEASED, error=error, duplicate_allowed_nanos=_nanos(duplicate_up_to))
 
 
@@ -140,7 +143,19 @@ def write_off(step: Step, job_id: str, said: str, duplicate_up_to: Money | None)
     if books.billed is None:
         books.bill(job.quoted_high, Basis.QUOTED, error)
     books.release(error)
+    if duplicate_up_to is not None:
+        _open_again(step, job)
     return move(step, job, S.WRITTEN_OFF, error=error, duplicate_allowed_nanos=_nanos(duplicate_up_to))
+
+
+def _open_again(step: Step, job: Job) -> None:
+    """The shot may be made anew, and has not come to an end, even if it had before this job was asked for (a new take, a
+    failure that a person had tried again): otherwise no sensor would take it up."""
+    take = rows.current_take(step.connection, job.shot, job.simulated)
+    if take is not None and take.job_id == job.id:
+        step.connection.execute(
+            shot_index.update().where(shot_index.c.key == job.shot).values(finished_version=sa.null())
+        )
 
 
 def _with_duplicate(said: str, duplicate_up_to: Money | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -27,7 +27,13 @@ def submitted(count: int) -> Callable[[Event], bool]:
 
 
 def interrupted_run(
-    lab: Lab, keys: Sequence[str], when: Callable[[Event], bool], *, terminated: bool = False, forced: bool = False
+    lab: Lab,
+    keys: Sequence[str],
+    when: Callable[[Event], bool],
+    *,
+    terminated: bool = False,
+    forced: bool = False,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.DagsterRun:
     """A run of these shots into which a signal comes, once: a person's Terminate (`forced`: with the UI's box "Force
     termination immediately" ticked), or a redeployment's SIGTERM. Gives the run as it ended."""
@@ -44,6 +50,6 @@ def interrupted_run(
 
     with subscribe(listen):
         with contextlib.suppress(DagsterExecutionInterruptedError):
-            lab.run(keys, tags={"wan/asked_by": "sensor"})
+            lab.run(keys, tags={"wan/asked_by": "sensor", **(tags or {})})
     assert come, "the moment never came"
     return lab.instance.get_runs(limit=1)[0]

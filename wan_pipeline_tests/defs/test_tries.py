@@ -111,6 +111,39 @@ def test_a_deferred_shot_whose_run_a_person_cancelled_is_not_bought_by_itself(la
     assert not raised.tick().run_requests
 
 
+# --- found to be nowhere ---
+
+
+@pytest.mark.parametrize("word", ["absent", "not charged", "written off"])
+def test_what_was_asked_for_once_more_and_never_taken_is_made_anew_by_itself_and_once(lab: Lab, word: str) -> None:
+    """The shot had come to an end before: its first take is stored."""
+    lab.put_shots(KEYS[:1])
+    assert lab.run(KEYS[:1]).success
+    slow = Lab(lab.home, lab.instance, lab.settings, {"simulator": SimulatorResource(latency_s="60", render="shared")})
+    interrupted_run(slow, KEYS[:1], submitted(1), tags={"wan/new_take": "true"})
+    with lab.ledger() as ledger:
+        (job,) = (job for job in ledger.jobs() if job.take == 2)
+        with ledger.engine.begin() as connection:
+            lost = {"state": "ambiguous", "provider_job_id": None, "owner": None}
+            connection.execute(jobs.update().where(jobs.c.id == job.id).values(lost))
+        match word:
+            case "absent":
+                ledger.resolve_absent(job.id, "nowhere to be seen")
+            case "not charged":
+                ledger.resolve_not_charged(job.id, "a person", duplicate_up_to=Money.usd(1))
+            case _:
+                ledger.resolve_write_off(job.id, "a person", duplicate_up_to=Money.usd(1))
+
+    cursor = lab.tick().cursor
+    assert _recover(lab, LATER) == ([], 1)
+    [request] = list(lab.tick(cursor).run_requests or ())
+    assert lab.launch(request).success
+
+    assert [job.take for job in lab.jobs() if job.state == "stored"] == [3, 1]
+    assert _recover(lab, LATER) == ([], 0)
+    assert not lab.tick().run_requests
+
+
 # --- deferrals ---
 
 
