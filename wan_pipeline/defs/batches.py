@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -26,12 +27,13 @@ from wan_pipeline.defs.run_tags import BILLED_USD, QUOTED_USD, carried, is_recov
 from wan_pipeline.defs.shot_log import ShotLog
 from wan_pipeline.defs.take_up import found_nothing, remember_begun, remember_finished
 from wan_pipeline.generation import listeners
-from wan_pipeline.generation.events import GOOD_VERDICTS, Event, Finished, Quoted, Stage, Verdict
-from wan_pipeline.money import Money
+from wan_pipeline.generation.events import GOOD_VERDICTS, Deferred, Event, Finished, Quoted, Stage, Verdict
+from wan_pipeline.money import ZERO, Money
 from wan_pipeline.shots.shot import Shot, missing
 from wan_pipeline.spend.records import ClaimOptions, Deferral
 
 GONE = "gone"
+_NEXT_RUN = "the next run"  # what a shot waits for that no budget is in the way of
 # Left as they are by a run that only looks for what is to be collected: another run, or a person, sees to them.
 _NO_NEWS = frozenset({Verdict.AMBIGUOUS, Verdict.IN_FLIGHT, Verdict.STOPPED, Verdict.NOT_READY, Verdict.NOT_DUE})
 
@@ -90,7 +92,11 @@ class Batches:
             rest = batch.rest()
             for event in rest:
                 self._count(event)
-            self._remember(terminated=isinstance(error, DagsterExecutionInterruptedError) and self._is_terminated())
+            interrupted = isinstance(error, DagsterExecutionInterruptedError)
+            terminated = interrupted and self._is_terminated()
+            if interrupted and not terminated:
+                self._finished = [self._kept(item) for item in self._finished]
+            self._remember(terminated=terminated)
             for event in [*to_show, *rest]:
                 self._show(event)
             raise
@@ -106,6 +112,16 @@ class Batches:
         self._log.log(event)
 
     # --- what is remembered ---
+
+    def _kept(self, item: Finished) -> Finished:
+        """After a redeployment: what a person had decided for this run goes on with those of its shots that it has not
+        bought, as it does with one that has no room; a shot that had come to an end before is taken up for nothing else."""
+        if item.verdict is not Verdict.STOPPED or not carried(self._options):
+            return item
+        needed = item.quote.high if item.quote is not None else ZERO
+        provider = (item.shot.model_id or "").partition("/")[0]
+        reason = "its run was ended by a redeployment before it was bought"
+        return replace(item, reason=reason, deferred=Deferred(_NEXT_RUN, needed, provider, datetime.now(UTC)))
 
     def _remember(self, *, terminated: bool) -> None:
         if not self._buys:

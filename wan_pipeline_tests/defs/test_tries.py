@@ -217,6 +217,34 @@ def test_what_a_person_wants_made_anew_is_made_anew_when_there_is_room(
     assert rich.due() == []
 
 
+def test_what_a_person_wants_made_anew_and_a_redeployment_has_kept_from_being_bought_is_made_anew_afterwards(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These shots had come to an end: without a word on what was decided, nobody would take them up."""
+    monkeypatch.setattr("wan_pipeline.defs.runs_of_shots._FIRST_WAIT", timedelta(0))  # after the run that was ended
+    lab.put_shots(KEYS)
+    assert lab.run(KEYS).success
+    lab.put("inbox/_defaults.yaml", DEFAULTS.replace("leaves", "snow"))
+    lab.run(KEYS)
+    one_by_one: dict[str, object] = {
+        "wavespeed": WaveSpeedResource.model_validate({"max_in_flight": 1}),
+        "simulator": SimulatorResource(latency_s="1", render="shared"),
+    }
+    ended = Lab(lab.home, lab.instance, lab.settings, one_by_one)
+    interrupted_run(ended, KEYS, submitted(1), tags={"wan/outdated": "true"})
+    for request in lab.recover().run_requests or ():
+        assert lab.launch(request).success
+    assert lab.charged() == Money.usd("0.15")
+
+    (request,) = lab.due()
+    assert request.tags["wan/outdated"] == "true"
+    assert lab.launch(request).success
+
+    assert [len([job for job in lab.jobs() if job.shot == key]) for key in KEYS] == [2, 2]
+    assert lab.charged() == lab.billed() == Money.usd("0.20")
+    assert _deferred(lab) == lab.due() == []
+
+
 def test_a_new_take_without_room_waits_for_the_person_who_wanted_it(lab: Lab) -> None:
     """Said again by a program, it would buy once more each time."""
     lab.put_shots(KEYS[:1])
