@@ -11,8 +11,8 @@ For whoever reads the database directly:
 - `money_entries` is append-only: triggers refuse UPDATE, DELETE and TRUNCATE. `jobs.held_nanos` and `jobs.billed_nanos`
   are its sums, kept in the same transaction: held = hold - release, billed = charge - refund + adjustment.
 
-The tables of reconciliation and alerts are in audit_tables.py. A change needs a migration in migrations/versions; a test
-compares both.
+The tables of reconciliation and alerts are in audit_tables.py, the views for analysts in views.py. A change needs a
+migration in migrations/versions; a test compares both.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from wan_pipeline.spend import views
 from wan_pipeline.spend.records import Basis, EntryKind, JobState
 
 POSTGRES_SCHEMA = "wan_ledger"
@@ -316,3 +317,4 @@ FOR EACH STATEMENT EXECUTE FUNCTION money_entries_append_only()""",
 for _dialect, _statements in (("sqlite", APPEND_ONLY_SQLITE), ("postgresql", APPEND_ONLY_POSTGRES)):
     for _statement in _statements:
         event.listen(money_entries, "after_create", sa.DDL(_statement).execute_if(dialect=_dialect))
+views.attach(metadata)

@@ -49,7 +49,7 @@ def test_the_migrations_make_what_create_all_makes_to_the_last_trigger(empty_url
 
 
 def _catalog(engine: sa.Engine) -> dict[str, Any]:
-    """Every table, index and trigger with its definition; in a table the order of the lines does not matter."""
+    """Every table, view, index and trigger with its definition; in a table the order of the lines does not matter."""
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             rows = connection.execute(
@@ -61,6 +61,7 @@ def _catalog(engine: sa.Engine) -> dict[str, Any]:
             " WHERE connamespace = 'wan_ledger'::regnamespace AND contype != 'n'",
             "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'wan_ledger'",
             "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+            "SELECT 'view ' || viewname, definition FROM pg_views WHERE schemaname = 'wan_ledger'",
             "SELECT table_name || '.' || column_name, data_type || is_nullable || coalesce(column_default, '')"
             " || coalesce(character_maximum_length, 0) FROM information_schema.columns WHERE table_schema = 'wan_ledger'",
         )
