@@ -118,6 +118,8 @@ class _Maker:
         while len(jobs) < count:
             plan = again.pop() if again else self._new_plan()
             claimed_at = midnight + timedelta(microseconds=int(self._random() * (_DAY_S - 60) * 1e6))
+            if day == self._year.last_day and self._random() < 0.1:  # in flight at the end
+                claimed_at = self._end - _SECOND * (10 + int(self._random() * 120))
             fate = _FATES[int(self._random() * 1000)]
             if self._end - claimed_at < _SLOW:
                 fate = "stored"
