@@ -121,7 +121,12 @@ def _deferred(deferrals: list[Deferral], now: datetime) -> Iterator[Finding]:
         shots = "1 shot waits" if len(items) == 1 else f"{len(items)} shots wait"
         needed = Money.total(item.needed for item in items)
         made = "the oldest first: by themselves under `wan-pipeline dev`, or by `wan-pipeline run`"
-        first = "raise it; then they are made" if oldest.limit and not untils else "made once there is room"
+        if oldest.limit.startswith("job "):
+            first = "made once that job, which is another shot's with the same request, has ended"
+        elif oldest.limit and not untils:
+            first = "raise it; then they are made"
+        else:
+            first = "made once there is room"
         yield Finding(
             "deferred",
             "note",

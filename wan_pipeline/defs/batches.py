@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError  # not exported
 
+from wan_pipeline.defs.deferred import awaited
 from wan_pipeline.defs.metadata import failure
 from wan_pipeline.defs.passing import patiently
 from wan_pipeline.defs.resources import OpenInstallation
@@ -118,25 +119,36 @@ class Batches:
         bought, as it does with one that has no room; a shot that had come to an end before is taken up for nothing else."""
         if item.verdict is not Verdict.STOPPED or not carried(self._options):
             return item
-        needed = item.quote.high if item.quote is not None else ZERO
-        provider = (item.shot.model_id or "").partition("/")[0]
-        reason = "its run was ended by a redeployment before it was bought"
-        return replace(item, reason=reason, deferred=Deferred(_NEXT_RUN, needed, provider, datetime.now(UTC)))
+        return _put_off(item, _NEXT_RUN, "its run was ended by a redeployment before it was bought", datetime.now(UTC))
+
+    def _behind_another(self, item: Finished, now: datetime) -> Finished:
+        """One whose request is another shot's job, which has no end yet, waits for that job: recovery sees to it, and the
+        ledger has nothing to be collected for this one."""
+        if item.verdict not in (Verdict.AMBIGUOUS, Verdict.IN_FLIGHT) or item.job_id is None:
+            return item
+        job = self._opened.ledger.job(item.job_id)
+        if job.shot == item.shot.key:
+            return item
+        return _put_off(item, awaited(job.id), f"{job.shot} has the same request: {item.reason}", now)
 
     def _remember(self, *, terminated: bool) -> None:
         if not self._buys:
             return
         ledger, simulated, now = self._opened.ledger, self._opened.simulated, datetime.now(UTC)
         finished = [item for item in self._finished if item.shot.key not in self._gone]
+        put_off: set[str] = set()
         collect_only = self._options.collect_only
         remember_finished(
             ledger.index, finished, now, simulated=simulated, terminated=terminated, collect_only=collect_only
         )
         if not collect_only and not self._options.new_take:
             decided = carried(self._options)
+            finished = [self._behind_another(item, now) for item in finished]
             waiting = [_deferral(item, now, decided, simulated=simulated) for item in finished if item.deferred]
             ledger.deferrals.defer(waiting)
+            put_off = {each.shot for each in waiting}
         over = {item.shot.key for item in self._finished if self._ends_a_deferral(item, terminated=terminated)}
+        over -= put_off
         if over:
             over -= self._still_to_be_decided(ledger.deferrals.load(simulated=simulated))
         ledger.deferrals.forget(over, simulated=simulated)
@@ -205,6 +217,12 @@ def _deferral(item: Finished, now: datetime, decided: str, *, simulated: bool) -
         times=1,
         decided=decided,
     )
+
+
+def _put_off(item: Finished, until: str, reason: str, now: datetime) -> Finished:
+    needed = item.quote.high if item.quote is not None else ZERO
+    provider = (item.shot.model_id or "").partition("/")[0]
+    return replace(item, reason=reason, deferred=Deferred(until, needed, provider, now))
 
 
 def _summary(finished: Sequence[Finished], quoted: Money, billed: Money) -> str:

@@ -14,6 +14,11 @@ from wan_pipeline.spend.budget import DAILY, MONTHLY, campaign_name, provider_na
 from wan_pipeline.spend.records import BudgetLine, Deferral
 
 
+def awaited(job_id: str) -> str:
+    """What stands in the place of a budget where a shot waits for a job of another shot, which has the same request."""
+    return f"job {job_id}"
+
+
 def with_room(
     waiting: Iterable[Deferral],
     lines: Sequence[BudgetLine],

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from wan_pipeline.defs.deferred import with_room
+from wan_pipeline.defs.deferred import awaited, with_room
 from wan_pipeline.defs.jobs import daily_report, make_videos
 from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
 from wan_pipeline.defs.resources import Installation, OpenInstallation
@@ -100,13 +100,16 @@ def deferred(
     add_shots(instance, sorted(each.shot for each in ready))
     order = instance.get_dynamic_partitions(SHOTS)
     runs = RunsOfShots.read(instance, order, now)
-    busy = {job.shot for job in ledger.open_jobs([each.shot for each in ready], simulated=simulated)}
-    busy |= {job.shot for job in ledger.ambiguous(simulated=simulated)} | runs.covered
+    without_end = [*ledger.open_jobs(simulated=simulated), *ledger.ambiguous(simulated=simulated)]
+    busy = {job.shot for job in without_end} | runs.covered
+    busy_jobs = {awaited(job.id) for job in without_end}
 
     def may_be_tried(each: Deferral) -> bool:
         # A run of ours that succeeded has found no room where this tick had seen some: that is asked ever more seldom too.
         waits = (tries.not_before(each.shot, _LONGEST_WAIT) for tries in (runs.failures, runs.scheduled))
-        return each.shot not in busy and all(wait is None or wait <= now for wait in waits)
+        return (
+            each.shot not in busy and each.limit not in busy_jobs and all(wait is None or wait <= now for wait in waits)
+        )
 
     ended = [each.shot for each in ready if each.shot in runs.cancelled and each.shot not in busy]
     ledger.deferrals.forget(ended, simulated=simulated)  # a person has ended its run: nobody buys it by himself
