@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from wan_pipeline.money import ZERO, Money
-from wan_pipeline.providers.aimlapi_books import Books
+from wan_pipeline.providers import aimlapi_statement
+from wan_pipeline.providers.aimlapi_books import TRANSACTIONS, Books
 from wan_pipeline.providers.aimlapi_look import AimlApiLook
 from wan_pipeline.providers.base import (
     Accepted,
@@ -30,6 +32,7 @@ from wan_pipeline.providers.base import (
 from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.providers.http import Answer
 from wan_pipeline.providers.words import amount_in, as_object, job_id_in, message_in
+from wan_pipeline.spend.audit_records import StatementLine
 
 _PATH = "/v2/video/generations"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")  # anything else is silently dropped by them
@@ -95,3 +98,18 @@ class AimlApiClient(HttpProviderClient):
     async def _look_for(self, lost: LostSubmission) -> SearchResult:
         books = Books(self._http, self._pace)
         return await AimlApiLook(lost, books, lambda job_id: self.poll(lost.model, job_id)).look()
+
+    @property
+    def books_title(self) -> str:
+        return TRANSACTIONS
+
+    async def statement(self, since: datetime, until: datetime, *, simulated: bool) -> list[StatementLine]:
+        """See `statements.KeepsBooks`."""
+        books = Books(self._http, self._pace)
+        return await aimlapi_statement.statement(
+            books, self.NAME, since, until, self._http.secrets, simulated=simulated
+        )
+
+    async def sent_with(self, since: datetime, until: datetime) -> Mapping[str, str]:
+        """See `statements.KeepsBooks`."""
+        return await aimlapi_statement.sent_with(Books(self._http, self._pace), since, until)

@@ -2,7 +2,7 @@
 
 (aimlapi/logs-v2.json, aimlapi/billing-transactions-v2.json.) Logs are paged by offset and hold requests that succeeded
 or failed, so one in flight is not in them; a charge lands after the generation has completed. What does not belong here:
-what follows from them (aimlapi_look.py).
+what follows from them (aimlapi_look.py, aimlapi_statement.py).
 """
 
 from __future__ import annotations
@@ -84,17 +84,20 @@ class Books:
 
     async def charges(self, window: Window) -> list[Charge]:
         """The account's charges for the use of models that were entered in the window."""
-        found: list[Charge] = []
-        asked = {
-            "from": iso(window.start),
-            "to": iso(window.end),
-            "type": "MODEL_USAGE",
-            "limit": str(_PAGE),
-        }
+        rows = await self._entries(window, {"type": "MODEL_USAGE"})
+        return [self._charge(row) for row in rows if _is_usage(row)]
+
+    async def transactions(self, window: Window) -> list[JsonObject]:
+        """Every movement of the account's balance that was entered in the window, as it is written."""
+        return await self._entries(window, {})
+
+    async def _entries(self, window: Window, only: Mapping[str, str]) -> list[JsonObject]:
+        found: list[JsonObject] = []
+        asked = {"from": iso(window.start), "to": iso(window.end), **only, "limit": str(_PAGE)}
         cursors: set[str] = set()
         for _ in range(MAX_PAGES):
             page, paging = await self._page("/v2/billing/transactions", asked)
-            found += [self._charge(row) for row in page if _is_usage(row)]
+            found += page
             cursor, has_more = paging.get("next_cursor"), paging.get("has_more")
             if has_more is False and cursor is None:
                 return found
@@ -102,7 +105,7 @@ class Books:
                 raise UnreadError("it does not say whether that was all")
             cursors.add(cursor)
             asked["cursor"] = cursor
-        raise UnreadError(f"there are more than {MAX_PAGES * _PAGE:,} charges from {window}")
+        raise UnreadError(f"there are more than {MAX_PAGES * _PAGE:,} entries from {window}")
 
     async def _page(self, path: str, params: Mapping[str, str]) -> tuple[list[JsonObject], JsonObject]:
         await self._pace.wait()
@@ -122,13 +125,13 @@ class Books:
             inference_id=job_id_in(row.get("inference_id"), self._http.secrets),
             status=str(row.get("status")),
             model=row.get("model"),
-            cost=_amount(row.get("cost")),
+            cost=credited(row.get("cost")),
             from_playground=row.get("origin") == "playground",
         )
 
     def _charge(self, row: JsonObject) -> Charge:
         reference_id = job_id_in(row.get("reference_id"), self._http.secrets)
-        return Charge(reference_id, row.get("model"), _amount(row.get("amount")))
+        return Charge(reference_id, row.get("model"), credited(row.get("amount")))
 
 
 def _is_usage(row: JsonObject) -> bool:
@@ -136,7 +139,7 @@ def _is_usage(row: JsonObject) -> bool:
     return row.get("type") in ("MODEL_USAGE", None) and row.get("direction") != "TOPUP"
 
 
-def _amount(value: object) -> Money | None:
+def credited(value: object) -> Money | None:
     """Credits are whole and exact; the dollars beside them are a rounded display of the same."""
     written = as_object(value)
     credits = written.get("credits")

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from wan_pipeline.money import ZERO
+from wan_pipeline.providers import wavespeed_statement
 from wan_pipeline.providers.base import (
     Accepted,
     Ambiguous,
@@ -28,9 +29,10 @@ from wan_pipeline.providers.base import (
 from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.providers.http import Answer
 from wan_pipeline.providers.meaning import refusal_inside
-from wan_pipeline.providers.wavespeed_books import Books
+from wan_pipeline.providers.wavespeed_books import BILLINGS, Books
 from wan_pipeline.providers.wavespeed_look import KEEPS, WaveSpeedLook
 from wan_pipeline.providers.words import as_object, job_id_in, message_in, moment_in, seconds_in
+from wan_pipeline.spend.audit_records import StatementLine
 
 
 def _is_ok(payload: Mapping[str, Any]) -> bool:
@@ -104,3 +106,19 @@ class WaveSpeedClient(HttpProviderClient):
     async def _look_for(self, lost: LostSubmission) -> SearchResult:
         books = Books(self._http, self._pace)
         return await WaveSpeedLook(lost, books, lambda job_id: self.poll(lost.model, job_id)).look()
+
+    @property
+    def books_title(self) -> str:
+        return BILLINGS
+
+    async def statement(self, since: datetime, until: datetime, *, simulated: bool) -> list[StatementLine]:
+        """See `statements.KeepsBooks`."""
+        books = Books(self._http, self._pace)
+        return await wavespeed_statement.statement(
+            books, self.NAME, since, until, self._http.secrets, simulated=simulated
+        )
+
+    async def sent_with(self, since: datetime, until: datetime) -> Mapping[str, str]:
+        """See `statements.KeepsBooks`."""
+        del since, until
+        return {}  # nothing of ours can be sent along with a request

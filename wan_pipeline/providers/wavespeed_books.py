@@ -4,7 +4,7 @@
 merely ask.) A page has at most 100 rows. Billing tells of a total or of `has_more`; the list of predictions may tell of
 neither, and then only an empty page is its end. Whether rows of the list hold their inputs is documented nowhere; that
 client looks for them there and in the answer of the result endpoint. What does not belong here: what follows from the
-rows (wavespeed_look.py).
+rows (wavespeed_look.py, wavespeed_statement.py).
 """
 
 from __future__ import annotations
@@ -64,13 +64,17 @@ class Books:
         return [self._prediction(row) for row in rows]
 
     async def deductions(self, window: Window) -> list[Deduction]:
+        rows = await self.billings(window)
+        return [self._deduction(row) for row in rows if not _brings_money_in(row)]
+
+    async def billings(self, window: Window) -> list[JsonObject]:
+        """Every billing record of the window, as it is written."""
         asked: JsonObject = {
             "start_time": _milliseconds(window.start),
             "end_time": _milliseconds(window.end),
             "sort": "created_at ASC",
         }
-        rows = await self._rows("/api/v3/billings/search", asked, ("uuid", "id"))
-        return [self._deduction(row) for row in rows if not _brings_money_in(row)]
+        return await self._rows("/api/v3/billings/search", asked, ("uuid", "id"))
 
     async def looked_at(self, row: Prediction) -> Prediction:
         """The prediction with its inputs, where the result endpoint tells them; else as it is."""
@@ -123,14 +127,19 @@ class Books:
         )
 
     def _deduction(self, row: JsonObject) -> Deduction:
-        prediction = as_object(row.get("prediction"))
-        named = (prediction.get("uuid"), prediction.get("id"), row.get("prediction_uuid"), row.get("prediction_id"))
-        return Deduction(
-            prediction_id=next((each for value in named if (each := job_id_in(value, self._http.secrets))), None),
-            model=prediction.get("model_uuid") or prediction.get("model") or row.get("model_uuid") or row.get("model"),
-            amount=amount_in(row.get("price", row.get("amount")), Money.usd(1)),
-            created_at=moment_in(row.get("created_at")),
-        )
+        return deduction_in(row, self._http.secrets)
+
+
+def deduction_in(row: JsonObject, secrets: Collection[str]) -> Deduction:
+    """A billing record, whichever way its money went. Where a field cannot be read it is None."""
+    prediction = as_object(row.get("prediction"))
+    named = (prediction.get("uuid"), prediction.get("id"), row.get("prediction_uuid"), row.get("prediction_id"))
+    return Deduction(
+        prediction_id=next((each for value in named if (each := job_id_in(value, secrets))), None),
+        model=prediction.get("model_uuid") or prediction.get("model") or row.get("model_uuid") or row.get("model"),
+        amount=amount_in(row.get("price", row.get("amount")), Money.usd(1)),
+        created_at=moment_in(row.get("created_at")),
+    )
 
 
 def _rows_of(data: object) -> list[JsonObject]:

@@ -10,7 +10,8 @@ once, and logs asked for without a window are refused, so that a client that rel
   another key are not shown, so after a change of the key the logs say nothing about what was sent with the old one. The
   account's transactions are the whole account's.
 - **What a failed request costs.** "A failed request is billed nothing": its row's cost is zero, and since the charge
-  lands only after a generation completed, the account has neither a charge nor a REFUND of it.
+  lands only after a generation completed, the account has neither a charge nor a REFUND of it. What support gives back of
+  a job that did not fail is a REFUND, with the inference's id as its handle.
 """
 
 from __future__ import annotations
@@ -107,6 +108,11 @@ class AimlApiAccount:
             lag_s = self._service.config.billing_lag_s
             for item in self._listings.charged(PROVIDER, since, before, after, limit + 1, lag_s):
                 entry = _entry(item.at, "CHARGE", "MODEL_USAGE", item.nanos, item.model, item.job_id)
+                found.append(((item.at_us, item.number), entry))
+        if direction != "CHARGE" and kind in (None, "REFUND"):
+            lag_s = self._service.config.billing_lag_s
+            for item in self._listings.given_back(PROVIDER, since, before, after, limit + 1, lag_s):
+                entry = _entry(item.at, "TOPUP", "REFUND", item.nanos, item.model, item.job_id)
                 found.append(((item.at_us, item.number), entry))
         if direction != "CHARGE" and kind in (None, "INIT"):
             found += self._opening(since, before, after)

@@ -104,6 +104,15 @@ class Books:
                 )
         return _job(row)
 
+    def give_back(self, job_id: str, nanos: int) -> None:
+        """A refund of a job that did not fail, as a provider's support gives one."""
+        with self.transaction() as database:
+            database.execute(
+                "INSERT INTO entries (job_id, provider, kind, nanos, at_us)"
+                " SELECT id, provider, 'refund', ?, ? FROM jobs WHERE id = ?",
+                (nanos, self._now_us(), job_id),
+            )
+
     def count_download(self, job_id: str, *, missed: bool) -> int:
         """Counts a download of a result that a mishap befalls; gives how many there were before it."""
         with self.transaction() as database:

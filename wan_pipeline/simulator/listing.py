@@ -13,10 +13,14 @@ from typing import Any, Literal
 from wan_pipeline.simulator.books import Books
 from wan_pipeline.simulator.records import QUEUED_SHARE, Job, State, microseconds, moment
 
+_FAR = 1 << 62  # microseconds: beyond any bound
+_BEHIND_JOBS = 1_000_000_000_000  # no job has that number
+
 
 @dataclass(frozen=True)
 class Charged:
-    """A finished job, and when the account shows its charge. (`at_us`, `number`) is its place in the account's order."""
+    """A finished job, and when the account shows its charge, or what was given back of it. (`at_us`, `number`) is its
+    place in the account's order."""
 
     job_id: str
     number: int
@@ -95,6 +99,34 @@ class Listings:
             f"SELECT id, number, model, charged_nanos, ready_us FROM jobs INDEXED BY jobs_by_end WHERE {' AND '.join(where)}"  # noqa: S608
             " ORDER BY ready_us DESC, number DESC LIMIT ?",
             *values,
+            limit,
+        )
+        return [Charged(row[0], row[1], row[2], row[3], row[4] + lag_us) for row in rows]
+
+    def given_back(
+        self,
+        provider: str,
+        since: datetime | None,
+        before: datetime | None,
+        after: tuple[int, int] | None,
+        limit: int,
+        lag_s: float,
+    ) -> list[Charged]:
+        """Refunds of jobs that did not fail, newest first; bounds as for `charged`. Numbered behind all jobs."""
+        lag_us = _us(lag_s)
+        first, last = since and microseconds(since) - lag_us, before and microseconds(before) - lag_us
+        rows = self._books.select(
+            "SELECT jobs.id, ? + entries.id, jobs.model, entries.nanos, entries.at_us FROM entries"
+            " JOIN jobs ON jobs.id = entries.job_id WHERE entries.provider = ? AND kind = 'refund' AND jobs.fails = 0"
+            " AND at_us <= ? AND at_us >= ? AND at_us < ? AND (at_us, ? + entries.id) < (?, ?)"
+            " ORDER BY at_us DESC, entries.id DESC LIMIT ?",
+            _BEHIND_JOBS,
+            provider,
+            self._now_us() - lag_us,
+            -_FAR if first is None else first,
+            _FAR if last is None else last,
+            _BEHIND_JOBS,
+            *((_FAR, 0) if after is None else (after[0] - lag_us, after[1])),
             limit,
         )
         return [Charged(row[0], row[1], row[2], row[3], row[4] + lag_us) for row in rows]

@@ -113,7 +113,7 @@ class WaveSpeedAccount:
     def _record(self, billed: Billed) -> dict[str, Any]:
         price = billed.nanos / NANOS_PER_USD  # a JSON number, as WaveSpeed gives it: no books are kept with it
         state = billed.job.state(self._service.now_s())
-        name = f"{billed.job.id} {billed.kind}"
+        name = f"{billed.job.id} {billed.kind} {billed.id}"
         order = {"uuid": uuid.uuid5(_RECORDS, f"order {name}").hex, "price": price, "origin_price": price}
         order |= {"state": "done" if state in ("completed", "failed") else "pre", "status": "", "ak_id": 0}
         return {
