@@ -37,10 +37,10 @@ __all__ = ["Answer", "Downloader", "Patience", "ProviderHttp", "redact", "withou
 
 _MAX_POLL_CONNECTIONS = 100
 
-# The POSTs that buy nothing: WaveSpeed's lists of predictions and of billing records (its "Common API"). `ask` sends to
-# these alone and repeats; `post` sends to anything but these and never repeats. They stand here, and whole, so that a
-# path that buys cannot become a question by what a caller hands in.
-QUESTIONS = frozenset({"/api/v3/predictions", "/api/v3/billings/search"})
+# The POSTs that buy nothing: WaveSpeed's lists of predictions and of billing records, and its prices (its "Common API").
+# `ask` sends to these alone and repeats; `post` sends to anything but these and never repeats. They stand here, and
+# whole, so that a path that buys cannot become a question by what a caller hands in.
+QUESTIONS = frozenset({"/api/v3/predictions", "/api/v3/billings/search", "/api/v3/model/price"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ class ProviderPrice:
 class PriceTeller(Protocol):
     """A provider's client that can ask for a price without buying."""
 
-    def price_question(self, model: Model, order: Order) -> JsonObject:
+    @staticmethod
+    def price_question(model: Model, order: Order) -> JsonObject:
         """What is asked for this order: two orders with one question have one price."""
         ...
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from wan_pipeline.money import Money
 from wan_pipeline.problems import ConfigurationError
-from wan_pipeline.providers.base import Model, Order, PollError, ProviderClient, Quote
+from wan_pipeline.providers.base import Model, Order, PollError, ProviderClient
 from wan_pipeline.providers.connect import PROVIDERS
 from wan_pipeline.providers.price_answer import PriceTeller, ProviderPrice
 
 Connect = Callable[[str], AbstractAsyncContextManager[ProviderClient]]
 _ASKED_AT_MOST_S = 90.0  # of one provider, all questions together
+_FAILURES = 2
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,14 @@ async def _ask_all(connect: Connect, wanted: Mapping[str, Mapping[str, tuple[Mod
             async with asyncio.timeout(_ASKED_AT_MOST_S), connect(provider) as client:
                 if not isinstance(client, PriceTeller):
                     continue
+                failures = 0
                 for question, (model, order) in questions.items():
                     answer = answers[provider, question] = await client.price(model, order)
                     if isinstance(answer, PollError):
-                        # Who does not answer one question answers the next no sooner; who refuses one may take others.
                         unasked.setdefault(provider, answer.reason)
-                        if not answer.refused:
-                            break
+                        failures += 1
+                    if failures >= _FAILURES:  # one question may be refused; who answers none is not asked all of them
+                        break
         except ConfigurationError as error:
             unasked[provider] = str(error)
         except TimeoutError:
@@ -78,6 +79,8 @@ async def _ask_all(connect: Connect, wanted: Mapping[str, Mapping[str, tuple[Mod
 
 
 def _question(model: Model, order: Order) -> str:
-    from wan_pipeline.providers.wavespeed_prices import price_question
-
-    return json.dumps(price_question(model, order), sort_keys=True)
+    """Its provider's question for the order as text; "" where it can be asked none."""
+    client_class = PROVIDERS[model.provider].client_class
+    if not issubclass(client_class, PriceTeller):
+        return ""
+    return json.dumps(client_class.price_question(model, order), sort_keys=True)

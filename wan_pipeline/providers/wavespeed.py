@@ -21,6 +21,7 @@ from wan_pipeline.providers.base import (
     JsonObject,
     LostSubmission,
     Model,
+    Order,
     PollError,
     PollOutcome,
     SearchResult,
@@ -29,8 +30,11 @@ from wan_pipeline.providers.base import (
 from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.providers.http import Answer
 from wan_pipeline.providers.meaning import refusal_inside
+from wan_pipeline.providers.price_answer import ProviderPrice
 from wan_pipeline.providers.wavespeed_books import BILLINGS, Books
 from wan_pipeline.providers.wavespeed_look import KEEPS, WaveSpeedLook
+from wan_pipeline.providers.wavespeed_prices import PATH as PRICE_PATH
+from wan_pipeline.providers.wavespeed_prices import price_question, read_price
 from wan_pipeline.providers.words import as_object, job_id_in, message_in, moment_in, seconds_in
 from wan_pipeline.spend.audit_records import StatementLine
 
@@ -102,6 +106,25 @@ class WaveSpeedClient(HttpProviderClient):
         now = self._clock()
         made_at = moment_in(data.get("created_at"))
         return (made_at if made_at is not None and now - KEEPS < made_at <= now else now) + KEEPS
+
+    @staticmethod
+    def price_question(model: Model, order: Order) -> JsonObject:
+        """See `price_answer.PriceTeller`."""
+        return price_question(model, order)
+
+    async def price(self, model: Model, order: Order) -> ProviderPrice | PollError:
+        """See `price_answer.PriceTeller`. Raises ValueError for another provider's model."""
+        self._own(model)
+        await self._pace.wait()
+        answer = await self._http.ask(PRICE_PATH, price_question(model, order))
+        if isinstance(answer, PollError):
+            return answer
+        read = read_price(as_object(answer.payload), model)
+        return (
+            PollError(self._words(f"wavespeed's price endpoint: {read.reason}"))
+            if isinstance(read, PollError)
+            else read
+        )
 
     async def _look_for(self, lost: LostSubmission) -> SearchResult:
         books = Books(self._http, self._pace)

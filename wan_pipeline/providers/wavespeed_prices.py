@@ -4,8 +4,8 @@ It answers `{model_id, price, discounted_price, discount_rate, currency}`: `pric
 account that asks is billed (as its users read it, sure: B). Its formulas look at settings, and at which files are given, not
 at what lies behind their URLs (B); of some models it measures the length of a sound file, which a stand-in has not. So the
 question holds the settings as they would be sent, a stand-in for the image, and no sound file: by the document sound is
-priced by `enable_audio` alone. Texts and the seed bear on no price and stay at home, so that a thousand shots with a thousand
-prompts are one question.
+priced by `enable_audio` alone. Texts and the seed bear on no price and stay at home, so that a thousand shots with a
+thousand prompts are one question.
 """
 
 from __future__ import annotations

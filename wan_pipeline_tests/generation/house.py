@@ -37,7 +37,9 @@ from wan_pipeline.spend.records import Budgets, ClaimOptions
 
 KEY = "sk-not-to-be-seen-anywhere"
 DEMO_KEY = "demo"  # that of demo mode: a submission sent with another key cannot be found to be absent
-ASKING_POSTS = frozenset({"/api/v3/predictions", "/api/v3/billings/search"})  # they buy nothing
+ASKING_POSTS = frozenset(  # they buy nothing
+    {"/api/v3/predictions", "/api/v3/billings/search", "/api/v3/model/price"}
+)
 Fault = Callable[[httpx.Request, Callable[[], Awaitable[httpx.Response]]], Awaitable[httpx.Response]]
 
 
