@@ -10,11 +10,17 @@ import pytest
 
 pytest_plugins = ["wan_pipeline_tests.services.fixtures"]
 
+_FIRST = tuple(f"wan_pipeline_tests/{room}" for room in ("whole/", "defs/test_backfill", "defs/", "cli/"))
 _OURS = re.compile(r"WAN_.*|AWS_.*|.*_KEY|(SHORTAPI|AIMLAPI|WAVESPEED)_.*|DAGSTER_.*")
 
 
 def pytest_configure() -> None:
     _clean()  # also before any fixture of a wider scope
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that wait for real processes come first: at the end they would keep one core waiting for the other."""
+    items.sort(key=lambda item: next((n for n, room in enumerate(_FIRST) if item.nodeid.startswith(room)), len(_FIRST)))
 
 
 @pytest.fixture(autouse=True)
