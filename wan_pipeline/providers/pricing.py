@@ -44,10 +44,14 @@ class PerSecond:
     def warnings(self) -> tuple[str, ...]:
         return tuple(reason for reason in (self.head_room_reason, self.more_seconds_reason) if reason)
 
+    def kind(self, resolution: str, has_audio: bool | None) -> str:
+        """What the price of such a video is called in its records."""
+        return resolution + (WITH_SOUND if self.sound_is_priced and has_audio else "")
+
     def quote(self, order: Order, inputs: Sequence[MediaInput], now: datetime | None = None) -> Quote:
         """The bounds for this order at `now` (default: this moment), and how they came about."""
         record = price_at(self.prices, now or datetime.now(UTC))
-        kind = order.resolution + (WITH_SOUND if self.sound_is_priced and order.has_audio else "")
+        kind = self.kind(order.resolution, order.has_audio)
         rate = record.usd_per_second[kind]
         low = rate * order.duration_s
         more = self.more_seconds(order, inputs) if self.more_seconds else 0
