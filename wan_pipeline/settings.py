@@ -118,6 +118,8 @@ class Settings(BaseSettings):
             raise ValueError("the URL names no host")
         if parts.query or parts.fragment:
             raise ValueError("paths are added to this URL: leave out what follows its ? or #")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("this URL is shown and handed out: leave out the user and password before its @")
         return url.rstrip("/")
 
     @field_validator("alert_webhook_url")
@@ -166,11 +168,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             lines = [
                 f"{_named(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
-                + (
-                    ""
-                    if any(word in str(item["loc"]) for word in ("KEY", "WEBHOOK"))
-                    else f" (found: {item['input']!r})"
-                )
+                + ("" if _is_secret(item["loc"], item["input"]) else f" (found: {item['input']!r})")
                 for item in error.errors()
             ]
             raise ConfigurationError("wrong setting: " + "; ".join(lines)) from None
@@ -181,3 +179,8 @@ def _named(where: tuple[int | str, ...]) -> str:
     if not where:
         return "settings"
     return str(where[0]) + "".join(f" ({inner})" for inner in where[1:])
+
+
+def _is_secret(where: tuple[int | str, ...], value: object) -> bool:
+    """A key, a chat's webhook, or a URL with a password in it: named, and not shown."""
+    return any(word in str(where) for word in ("KEY", "WEBHOOK")) or ("://" in str(value) and "@" in str(value))

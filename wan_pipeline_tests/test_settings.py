@@ -65,6 +65,26 @@ def test_a_wrong_value_is_refused_with_the_variable_and_the_value_named(
     assert value in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WAN_PUBLIC_CALLBACK_URL", "https://us:hidden@receiver.example"),
+        ("WAVESPEED_BASE_URL", "http://hidden@proxy.example"),
+        ("WAN_ALERT_WEBHOOK_URL", "hooks.example/services/hidden"),
+        ("WAN_ALERT_WEBHOOK_URL", "http://[hidden"),
+        ("WAN_ALERT_WEBHOOK_URL", "ftp://hooks.example/hidden"),
+    ],
+)
+def test_a_wrong_value_that_may_hold_a_secret_is_refused_by_its_name_alone(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as error:
+        Settings.load()
+    assert variable in str(error.value)
+    assert "hidden" not in str(error.value)
+
+
 def test_without_their_variables_campaigns_and_providers_have_no_budget_and_absent_is_believed_after_four_hours() -> (
     None
 ):
