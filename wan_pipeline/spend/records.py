@@ -366,11 +366,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """A shot that is to be made when there is room, without anyone's help. `limit`: the budget that has none, the job
-    whose end it waits for (`job j…`), `the next run`, or "" where its provider could not be reached. `since`: since when it waits (kept over repeated deferrals: the oldest goes first).
-    `until`: not before; None: whenever there is room. `decided`: what a person had decided for it, and the run that makes it
-    has to know: names of ClaimOptions' fields, with a blank between two; never `new_take`, which would buy once more each
-    time that it is said."""
+    """A shot that is to be made when there is room, without anyone's help. `limit`: the budget that has none, the job whose
+    end it waits for (`job j…`), `the next run`, or "" where its provider could not be reached. `since`: since when it waits
+    (kept over repeated deferrals: the oldest goes first). `until`: not before; None: whenever there is room. `decided`: what
+    a person had decided for it, and the run that makes it has to know: names of ClaimOptions' fields, with a blank between
+    two; never `new_take`, which would buy once more each time that it is said."""
 
     shot: str
     simulated: bool
