@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test soak check lock clean bench runtime development
+.PHONY: help demo dev test soak check lock clean bench bench-reports runtime development
 
 # Where it is set, every process that is started compiles all of Dagster anew: 3 s of CPU each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,7 +12,7 @@ ARGS ?=
 
 help: ## these lines
 	@echo "make ..."
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1 \2/p' Makefile | while read -r name what; do printf '  %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1 \2/p' Makefile | while read -r name what; do printf '  %-13s %s\n' "$$name" "$$what"; done
 	@echo "ARGS='...' is passed on: make test ARGS='-k ledger', make dev ARGS='--port 3001'"
 
 demo: runtime ## sample images to videos and a cost report, with simulated providers: nothing is bought
@@ -41,8 +41,12 @@ check: development ## style, types, layers, definitions, lock files
 	$(BIN)/dagster definitions validate -w workspace.yaml
 	.ci/check-locks
 
-bench: development ## how long 200 shots take against the ideal
+bench: development ## how long 200 shots take against the ideal, and reports out of a small year
 	$(BIN)/python benchmarks/makespan.py $(ARGS)
+	$(BIN)/python -m benchmarks.reports
+
+bench-reports: development ## reports, export and reconciliation out of a million jobs, on SQLite and PostgreSQL
+	$(BIN)/python -m benchmarks.reports --full $(ARGS)
 
 # uv reads pyproject.toml and writes pinned, hashed files without a URL, which both uv and pip install from.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \

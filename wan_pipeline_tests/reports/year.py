@@ -226,14 +226,22 @@ class _Maker:
         return [job]
 
     def _written_off(self, plan: _Plan, claimed_at: datetime) -> list[YearJob]:
-        """It may have cost; half of them are bought anew."""
-        off_at = claimed_at + timedelta(hours=2)
+        """It may have cost; half of them are bought anew. Whose books a program can read shows within days that it did not:
+        corrected to nothing."""
+        off_at, has_books = claimed_at + timedelta(hours=2), plan.offer.provider != "shortapi"
+        if has_books and self._end - off_at < timedelta(days=6):
+            return self._not_charged(plan, claimed_at)
         words = "written off: nobody can tell"
         entries = [
             self._hold(plan, claimed_at),
             Entry("charge", plan.offer.quoted_high, "quoted", off_at, words),
             self._release(plan, off_at, words),
         ]
+        if has_books:
+            seen_at = off_at + timedelta(days=1 + int(self._random() * 5))
+            entries.append(
+                Entry("adjustment", -plan.offer.quoted_high, "invoiced", seen_at, "accepted: not in its books")
+            )
         job = self._job(plan, claimed_at, "written_off", entries)
         job = job._replace(doubted_at=claimed_at + 30 * _SECOND, error=words)
         if self._random() < 0.5:

@@ -76,6 +76,11 @@ class YearJob(NamedTuple):
         return sum(said) if said else None
 
     @property
+    def billed_at_all(self) -> bool:
+        """Has anything ever been charged for it, even if it was given back?"""
+        return any(entry.kind == "charge" and entry.nanos for entry in self.entries)
+
+    @property
     def basis(self) -> str | None:
         return next((entry.basis for entry in reversed(self.entries) if entry.kind in BILLED_SIGN), None)
 

@@ -1,0 +1,83 @@
+"""Reports: how long a day's report, a month's, its FOCUS export and its reconciliation take out of a whole year's ledger.
+
+    python -m benchmarks.reports [--jobs 30000] [--full] [--database sqlite|postgres|both] [--folder FOLDER]
+
+A generated year (wan_pipeline_tests/reports/year.py) in SQLite and in PostgreSQL: by default 30,000 jobs in 400 days, with
+--full a million. Each task runs in a process of its own, whose peak of memory is told; imports are not counted. Beside each
+task stands the bare SQL: the very statements that it sent, sent once more through the driver alone and read to their last
+row, in the same process. The ratio says what bounds the work: near 1 the database, far above 1 the Python around it. Nothing
+is judged. With --folder the ledgers stay there and are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks.report_tasks import TASKS, Measured
+from wan_pipeline_tests.reports.year import Year
+from wan_pipeline_tests.services.postgres import postgres
+
+FULL = 1_000_000
+_HEADINGS = ("", "", "seconds", "bare SQL", "ratio", "rows read", "statements", "peak MB")
+_LINE = "{:<10}  {:<34}  {:>8}  {:>8}  {:>6}  {:>11}  {:>10}  {:>7}"
+
+
+@contextmanager
+def ledgers(wanted: str, folder: Path, year: Year) -> Generator[dict[str, str]]:
+    """URLs of ledgers that hold the year, by the database's name."""
+    urls: dict[str, str] = {}
+    with ExitStack() as stack:
+        if wanted in ("sqlite", "both"):
+            path = folder / f"year-{year.jobs}-{year.last_day}.sqlite"
+            urls["SQLite"] = f"sqlite:///{path}"
+            if not path.exists():
+                _write("SQLite", urls["SQLite"], year)
+        if wanted in ("postgres", "both"):
+            urls["PostgreSQL"] = stack.enter_context(stack.enter_context(postgres()).database())
+            _write("PostgreSQL", urls["PostgreSQL"], year)
+        yield urls
+
+
+def _write(name: str, url: str, year: Year) -> None:
+    # In a process of its own too: what one process has held once counts in the peak of those it starts.
+    command = [sys.executable, "-m", "benchmarks.year", url, "--jobs", str(year.jobs), "--last-day", str(year.last_day)]
+    print(f"{name}:", subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.strip(), flush=True)
+
+
+def measure(task: str, url: str, year: Year) -> Measured:
+    """In a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.report_tasks", task, url, year.last_day.isoformat()]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--jobs", type=int, default=30_000)
+    options.add_argument("--full", action="store_true", help="a million jobs: some minutes, and 3 GB of disk")
+    options.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
+    options.add_argument("--folder", type=Path, help="keep SQLite's ledger there")
+    options.add_argument("--task", choices=list(TASKS), action="append", help="only this one; may be repeated")
+    given = options.parse_args()
+    year = Year(FULL if given.full else given.jobs)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        with ledgers(given.database, folder, year) as urls:
+            print("\n" + _LINE.format(*_HEADINGS))
+            for name, url in urls.items():
+                for task in given.task or TASKS:
+                    measured = measure(task, url, year)
+                    print(_LINE.format(name, TASKS[task].title, *measured.cells()), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
