@@ -31,3 +31,11 @@ daily_report = dg.define_asset_job(
     tags={"spends": "nothing", **NO_RUN_RETRIES},
     executor_def=dg.in_process_executor,
 )
+
+monthly_report = dg.define_asset_job(
+    names.MONTHLY_REPORT,
+    selection=dg.AssetSelection.assets(names.MONTHLY_COST_REPORTS),
+    description="The cost report of the chosen UTC months.",
+    tags={"spends": "nothing", **NO_RUN_RETRIES},
+    executor_def=dg.in_process_executor,
+)

@@ -18,6 +18,7 @@ BUDGETS: Final = dg.AssetKey("budgets")
 MAKE_VIDEOS: Final = "make_videos"
 QUOTE_SHOTS: Final = "quote_shots"
 DAILY_REPORT: Final = "daily_report"
+MONTHLY_REPORT: Final = "monthly_report"
 RESOLVE_JOB: Final = "resolve_job"
 
 WITHIN_LIMITS: Final = "within_limits"

@@ -1,4 +1,4 @@
-"""The partitions: one per shot, one per UTC day; how keys are added, and how a set of keys becomes ranges.
+"""The partitions: one per shot, UTC day and UTC month; how keys are added, and how a set of keys becomes ranges.
 
 What belongs here: what Dagster's partition storage demands. What does not: which shots are to be made (take_up.py).
 """
@@ -22,6 +22,8 @@ _KEYS_PER_INSERT = 10_000  # SQLite refuses about 30,000 in one statement
 shot_partitions = dg.DynamicPartitionsDefinition(name=SHOTS)
 # end_offset=1: today is a partition too, so that a report of the running day can be made.
 day_partitions = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_offset=1)
+# Keys are `2026-03`, as the files in the bucket are called. end_offset=1: the running month is a partition too.
+month_partitions = dg.MonthlyPartitionsDefinition(start_date="2026-01", end_offset=1, fmt="%Y-%m")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,38 +1,33 @@
-"""The daily cost report as an asset: what was bought on a UTC day, from the ledger, published into the bucket.
+"""The cost reports as assets: what was bought on a UTC day, and in a UTC month, from the ledger, published into the bucket.
 
-What belongs here: how a report shows in the catalog. What does not: any figure of it (reports/).
+What belongs here: when they are made, and for which partitions. What does not: any figure of them (reports/), how they show
+(report_metadata.py), which of them have to be made anew (changed_reports.py).
 """
 
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 
-from collections.abc import Iterator, Mapping
-from datetime import date
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import dagster as dg
 
 from wan_pipeline.defs import names
 from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
-from wan_pipeline.defs.metadata import Metadata, link, location
-from wan_pipeline.defs.partitions import day_partitions
+from wan_pipeline.defs.partitions import day_partitions, month_partitions
+from wan_pipeline.defs.report_metadata import report_metadata
 from wan_pipeline.defs.resources import Installation
 from wan_pipeline.defs.run_marks import marked_run
 
-if TYPE_CHECKING:
-    from wan_pipeline.reports import CostReport
-
-_BAR_CELLS = 16
-_MAX_BARS = 8  # the UI hides markdown of more than about 1,000 characters behind a click
+_FORMS = (
+    "by provider, model, resolution, sound and campaign, against the budgets and the {word} before, from the ledger. As"
+    " HTML, Markdown, CSV, Parquet, JSON and a chart in the bucket's reports/. Made again, it says what has changed since."
+)
 
 
 @dg.asset(
     key=names.COST_REPORTS,
     # Any shot's video may have been bought on the day: which ones is in the ledger, not in their partition keys.
     deps=[dg.AssetDep(names.GENERATED_VIDEOS, partition_mapping=dg.AllPartitionMapping())],
-    description=(
-        "What was bought on a UTC day: by provider, model, resolution and campaign, from the ledger. "
-        "As CSV, Parquet, Markdown and a chart in the bucket's reports/."
-    ),
+    description=f"What was bought on a UTC day: {_FORMS.format(word='day')}",
     group_name="money",
     kinds={"pandas", "parquet"},
     tags={"spends": "nothing"},
@@ -44,53 +39,32 @@ _MAX_BARS = 8  # the UI hides markdown of more than about 1,000 characters behin
 def cost_reports(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[None]:
     """Make and publish the report of each day of the run."""
     yield from ()  # a generator that yields nothing: all is logged, a day at a time
-    from wan_pipeline.reports import cost_report, publish
+    _make(context, installation, names.COST_REPORTS)
+
+
+@dg.asset(
+    key=names.MONTHLY_COST_REPORTS,
+    deps=[dg.AssetDep(names.GENERATED_VIDEOS, partition_mapping=dg.AllPartitionMapping())],
+    description=f"What was bought in a UTC month: by day, {_FORMS.format(word='month')}",
+    group_name="money",
+    kinds={"pandas", "parquet"},
+    tags={"spends": "nothing"},
+    owners=names.OWNERS,
+    partitions_def=month_partitions,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=12),
+    output_required=False,
+)
+def monthly_cost_reports(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[None]:
+    """Make and publish the report of each month of the run."""
+    yield from ()
+    _make(context, installation, names.MONTHLY_COST_REPORTS)
+
+
+def _make(context: dg.AssetExecutionContext, installation: Installation, asset: dg.AssetKey) -> None:
+    from wan_pipeline.reports import Period, make
 
     with told_plainly(), retried_where_it_passes(context), marked_run(context, installation) as opened:
-        for day in context.partition_keys:
-            report = cost_report(opened.ledger.engine, date.fromisoformat(day))
-            uris = publish(report, opened.bucket)
-            metadata = _metadata(report, uris, opened.settings.public_base_url)
-            context.log_event(dg.AssetMaterialization(names.COST_REPORTS, partition=day, metadata=metadata))
-
-
-def _metadata(report: "CostReport", uris: Mapping[str, str], public_base_url: str | None) -> Metadata:
-    metadata: Metadata = {}
-    for kind in report.kinds:
-        total = report.total(simulated=kind)
-        prefix = "sim_" if kind else ""  # never one plot, or one sum, of both
-        metadata |= {
-            f"{prefix}jobs": dg.MetadataValue.int(total.jobs),
-            f"{prefix}failed": dg.MetadataValue.int(total.failed),
-            f"{prefix}video_seconds": dg.MetadataValue.int(total.seconds),
-            f"{prefix}quoted_usd": dg.MetadataValue.text(str(total.quoted)),
-            f"{prefix}billed_usd": dg.MetadataValue.text(str(total.billed)),
-            f"{prefix}unknown_usd": dg.MetadataValue.text(str(total.unknown)),
-            f"{prefix}wasted_usd": dg.MetadataValue.text(str(total.wasted)),
-            f"{prefix}usd_per_second": dg.MetadataValue.text(str(total.usd_per_second or "none")),
-            f"{prefix}spend_usd_plot": dg.MetadataValue.float(float(total.billed.dollars)),
-        }
-    if report.kinds:
-        metadata["chart"] = dg.MetadataValue.md("\n\n".join(_bars(report, kind) for kind in report.kinds))
-    metadata["table"] = dg.MetadataValue.md(report.table_markdown())
-    metadata |= {f"file_{ending}": location(uri) for ending, uri in uris.items()}
-    picture = link(public_base_url, f"reports/{report.day:%Y/%m}/{report.day.isoformat()}.png")
-    if picture and report.kinds:
-        # The UI shows pictures by http(s) only: it strips data: URIs.
-        metadata["picture"] = dg.MetadataValue.md(f"[![billed by model]({picture})]({picture})")
-    return metadata
-
-
-def _bars(report: "CostReport", simulated: bool) -> str:
-    """What was billed by model, as bars of text: shown wherever the UI is, with nothing to be fetched."""
-    billed = {model or "": figures.billed for (model,), figures in report.by("model", simulated=simulated).items()}
-    dearest = sorted(billed.items(), key=lambda item: (-item[1].nanos, item[0]))
-    most = max((amount.nanos for amount in billed.values()), default=0)
-    width = max((len(model) for model in billed), default=0)
-    lines = [f"billed by model, USD{', simulated' if simulated else ''}"]
-    for model, amount in dearest[:_MAX_BARS]:
-        cells = -(-_BAR_CELLS * max(amount.nanos, 0) // most) if most > 0 else 0
-        lines.append(f"{model:{width}}  {'█' * cells} {amount}")
-    if len(dearest) > _MAX_BARS:
-        lines.append(f"and {len(dearest) - _MAX_BARS} more: see the table")
-    return "```\n" + "\n".join(lines) + "\n```"
+        for name in context.partition_keys:
+            report, uris = make(opened.ledger.engine, opened.bucket, Period.parse(name), opened.budgets)
+            metadata = report_metadata(report, uris, opened.settings.public_base_url)
+            context.log_event(dg.AssetMaterialization(asset, partition=name, metadata=metadata))

@@ -1,4 +1,5 @@
-"""The schedules: shots whose `not_before` has come, shots that wait for room in a budget, and yesterday's cost report."""
+"""The schedules: shots whose `not_before` has come, shots that wait for room in a budget, and the cost reports of yesterday
+and of its month."""
 
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from wan_pipeline.defs.deferred import awaited, with_room
-from wan_pipeline.defs.jobs import daily_report, make_videos
+from wan_pipeline.defs.jobs import daily_report, make_videos, monthly_report
 from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy, carried_tags
@@ -161,3 +162,21 @@ def daily_cost_report(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Yesterday's, from the time the tick is for: a tick that comes late reports the day it was meant for."""
     day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
     return dg.RunRequest(run_key=f"report-{day}", partition_key=day, tags={ASKED_BY: str(AskedBy.SCHEDULE)})
+
+
+@dg.schedule(
+    name="monthly_cost_report",
+    cron_schedule="45 0 * * *",
+    execution_timezone="UTC",
+    job=monthly_report,
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description=(
+        "The cost report of the month that yesterday (UTC) lies in: each day the running month so far, and on the first of a"
+        " month the whole one before."
+    ),
+)
+def monthly_cost_report(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """The month of the day before the one that the tick is for; made anew each day, after that day's report."""
+    day = context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)
+    key = f"monthly-report-{day:%Y-%m-%d}"
+    return dg.RunRequest(run_key=key, partition_key=f"{day:%Y-%m}", tags={ASKED_BY: str(AskedBy.SCHEDULE)})

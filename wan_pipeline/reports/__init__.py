@@ -1,4 +1,4 @@
-"""What a day cost: read from the ledger, added up exactly, written for people and for programs.
+"""What a day or a month cost: read from the ledger, added up exactly, written for people and for programs.
 
 What belongs here: sums over the ledger, tables, charts, export files. What does not: deciding or changing anything about
 money, any provider's rule, Dagster. pandas and matplotlib are imported where they are used, not before.
@@ -7,7 +7,19 @@ money, any provider's rule, Dagster. pandas and matplotlib are imported where th
 from __future__ import annotations
 
 from wan_pipeline.reports.figures import CostRow, Figures, ShotCost
-from wan_pipeline.reports.publishing import publish
-from wan_pipeline.reports.report import CostReport, cost_report
+from wan_pipeline.reports.period import Period
+from wan_pipeline.reports.publishing import make, publish
+from wan_pipeline.reports.report import CostReport, cost_report, monthly_report, period_report
 
-__all__ = ["CostReport", "CostRow", "Figures", "ShotCost", "cost_report", "publish"]
+__all__ = [
+    "CostReport",
+    "CostRow",
+    "Figures",
+    "Period",
+    "ShotCost",
+    "cost_report",
+    "make",
+    "monthly_report",
+    "period_report",
+    "publish",
+]

@@ -29,7 +29,7 @@ def draw(report: CostSheet) -> bytes:
     figure = Figure(figsize=(_WIDTH_INCHES, 1.7 + 0.5 * max(len(bars), 1)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    title = f"Billed by model, {report.day.isoformat()} (UTC)"
+    title = f"Billed by model, {report.period.name} (UTC)"
     if report.kinds == (True,):
         title += ": simulated, no money was spent"
     axes.set_title(title, loc="left", color=_TEXT, fontsize=12)
@@ -37,7 +37,15 @@ def draw(report: CostSheet) -> bytes:
         _draw_bars(figure, axes, bars)
     else:
         axes.set_axis_off()
-        axes.text(0.5, 0.5, "No job was submitted on this day", ha="center", va="center", color=_TEXT, fontsize=12)
+        axes.text(
+            0.5,
+            0.5,
+            f"No job was submitted on this {report.period.word}",
+            ha="center",
+            va="center",
+            color=_TEXT,
+            fontsize=12,
+        )
     picture = io.BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
     return picture.getvalue()
@@ -71,7 +79,7 @@ def _draw_bars(figure: Any, axes: Any, bars: list[tuple[str, bool, Figures]]) ->
             (figures.held, {"color": color, "alpha": _FAINT}),
             (figures.unknown, of_unknown),
         ):
-            if amount:
+            if amount.nanos > 0:
                 axes.barh(place, _length(amount), left=_length(end), height=0.62, **look)
                 end += amount
         axes.annotate(

@@ -5,124 +5,77 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from wan_pipeline.money import Money
-from wan_pipeline.reports.figures import Figures, ShotCost
+from wan_pipeline.reports import words
+from wan_pipeline.reports.changes import Change
 from wan_pipeline.reports.sheet import CostSheet
+from wan_pipeline.reports.tables import Table, causes_table, changed_table, kind_tables, rows_table, summary
 
 _HEADINGS = {False: "Live", True: "Simulated"}
-_TABLE_KEYS = ("model", "resolution", "campaign")  # a model's name begins with its provider's
-_TABLE_FIGURES = ("jobs", "seconds", "quoted", "billed", "in flight", "unknown", "wasted", "failed", "USD/second")
-_NOTES = """\
-A job belongs to the UTC day of its submission, and so does whatever is billed or refunded for it later. Amounts are US
-dollars, exact. *Seconds* are those of stored videos, *quoted* is the upper bound, *billed* is what the provider said or,
-where it says nothing, the quote; *in flight* is held for jobs under way, *unknown* for jobs that may or may not have been
-accepted (`ambiguous`): it may have been billed. *Wasted* is the part of what is billed that no video came of: jobs that
-failed, whose video was lost, or that were written off. *Failed* counts jobs that failed, were rejected, or whose paid
-video was lost. *USD/second* is what was billed for each second of stored video, failures included. A shot that reused
-another's video cost nothing and is not a job.
-"""
+_TITLES = {False: "Live: billed to your accounts with the providers", True: "Simulated: no money was spent"}
 
 
 def table(report: CostSheet) -> str:
     """One table for each kind of job that occurs, each with its totals; without padding, since the UI folds long texts."""
     if not report.kinds:
-        return f"No job was submitted on {report.day.isoformat()} (UTC)."
-    if len(report.kinds) == 1:
-        return _unpadded(_table_of(report, simulated=report.kinds[0]))
-    return "\n\n".join(
-        f"**{_HEADINGS[kind]}**\n\n{_unpadded(_table_of(report, simulated=kind))}" for kind in report.kinds
-    )
+        return words.nothing(report)
+    tables = {kind: _unpadded(of_table(rows_table(report, simulated=kind))) for kind in report.kinds}
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    return "\n\n".join(f"**{_HEADINGS[kind]}**\n\n{text}" for kind, text in tables.items())
 
 
 def page(report: CostSheet) -> str:
-    day = report.day.isoformat()
-    as_of = f"As of {report.as_of:%Y-%m-%d %H:%M} UTC"
-    parts = [f"# Cost report for {day}"]
-    if report.as_of.date() <= report.day:
-        parts.append(f"{as_of}: the day is not over.")
-    else:
-        parts.append(f"{as_of}.")
-    if not report.kinds:
-        parts.append("No job was submitted on this day (UTC); nothing was billed.")
-    for kind in report.kinds:
+    parts = [f"# {words.title(report)}", words.as_of(report)]
+    if report.unreadable:
         parts.append(
-            "## Simulated: no money was spent" if kind else "## Live: billed to your accounts with the providers"
+            f"What was published before cannot be compared with: {_cell(report.unreadable)}. It is replaced by this."
         )
-        parts.append(_sentences(report.total(simulated=kind)))
-        parts.append(_table_of(report, simulated=kind))
-        parts.append("### The dearest shots")
-        parts.append(_dearest([shot for shot in report.dearest if shot.simulated is kind]))
+    parts += [section for change in report.changes for section in changed(change)]
+    if not report.kinds:
+        parts.append(words.nothing(report))
+    for kind in report.kinds:
+        parts.append(f"## {_TITLES[kind]}")
+        parts.append(_sentences(report, kind))
+        for each in kind_tables(report, simulated=kind):
+            parts.append(f"### {each.title}")
+            if each.rows:
+                parts.append(of_table(each))
+            if each.more:
+                parts.append(f"… {each.more:,} more: see the CSV.")
+            if each.note:
+                parts.append(each.note)
     if report.kinds:
-        parts.append(f"![Billed by model]({day}.png)")
-    parts.append(f"---\n\n{_NOTES}")
-    return "\n\n".join(parts)
+        parts.append(f"![Billed by model]({report.period.name}.png)")
+    parts.append("---")
+    parts += words.NOTES
+    return "\n\n".join(parts) + "\n"
 
 
-def _sentences(total: Figures) -> str:
-    """The totals as a list, each line only where there is something to say."""
-    states = ((total.stored, "stored"), (total.failed, "failed"), (total.in_flight, "in flight"))
-    counts = ", ".join(f"{count} {word}" for count, word in (*states, (total.ambiguous, "ambiguous")) if count)
+def changed(change: Change) -> list[str]:
+    """What has changed since the report was made before, as a section."""
+    figures, causes = changed_table(change), causes_table(change)
+    parts = [f"## {figures.title}", f"Found at {words.moment(change.as_of)} UTC.", of_table(figures)]
+    if causes.rows:
+        parts += [f"{causes.title}:", of_table(causes)]
+        if causes.more:
+            parts.append(f"… {causes.more:,} more.")
+    return parts
+
+
+def of_table(table: Table) -> str:
+    lines = [*table.rows]
+    if table.total is not None:
+        lines.append(tuple(f"**{text}**" if text else "" for text in table.total))
+    return _markdown_table(table.headings, lines, table.words)
+
+
+def _sentences(report: CostSheet, kind: bool) -> str:
     lines = [
-        f"**Billed: {total.billed} USD**",
-        f"Jobs: {total.jobs}" + (f" ({counts})" if counts else ""),
-        f"Video stored: {total.seconds} s" + (f", {total.usd_per_second} USD for each second" if total.seconds else ""),
-        f"Quoted: {_span(total.quoted_low, total.quoted)} USD",
+        f"{name}: {amount}" + (f" ({said})" if said else "")
+        for name, amount, said in summary(report.total(simulated=kind))
     ]
-    if total.held:
-        lines.append(f"Held for jobs in flight: {total.held} USD")
-    if total.ambiguous:
-        lines.append(
-            f"**Unknown: up to {total.unknown} USD** for {_many(total.ambiguous, 'job')} without an answer, "
-            "which may have been billed"
-        )
-    if total.wasted:
-        lines.append(f"Wasted: {total.wasted} USD, billed for jobs that no video came of")
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _table_of(report: CostSheet, *, simulated: bool) -> str:
-    rows = [row for row in report.rows if row.simulated is simulated]
-    lines = [[row.model, row.resolution, row.campaign or "", *_cells(row.figures)] for row in rows]
-    total = ["total" if not simulated else "total, simulated", "", "", *_cells(report.total(simulated=simulated))]
-    lines.append([f"**{cell}**" if cell else "" for cell in total])
-    headings = (*_TABLE_KEYS, *_TABLE_FIGURES)
-    # A column in which nothing stands is left out: the UI has no room for it.
-    kept = [index for index in range(len(headings)) if any(line[index] for line in lines)]
-    words = sum(index < len(_TABLE_KEYS) for index in kept)
-    return _markdown_table(
-        [headings[index] for index in kept], [[line[index] for index in kept] for line in lines], words
-    )
-
-
-def _dearest(shots: Sequence[ShotCost]) -> str:
-    lines = [
-        [
-            shot.shot,
-            ", ".join(shot.models),
-            str(shot.figures.jobs),
-            str(shot.figures.seconds),
-            str(shot.figures.billed),
-            _or_blank(shot.figures.held),
-            _or_blank(shot.figures.unknown),
-        ]
-        for shot in shots
-    ]
-    return _markdown_table(("shot", "model", "jobs", "seconds", "billed", "in flight", "unknown"), lines, words=2)
-
-
-def _cells(figures: Figures) -> list[str]:
-    rate = figures.usd_per_second
-    return [
-        str(figures.jobs),
-        str(figures.seconds),
-        str(figures.quoted),
-        str(figures.billed),
-        _or_blank(figures.held),
-        _or_blank(figures.unknown),
-        _or_blank(figures.wasted),
-        str(figures.failed),
-        "" if rate is None else str(rate),
-    ]
+    bold = ("Billed", "Unknown")
+    return "\n".join(f"- **{line}**" if line.startswith(bold) else f"- {line}" for line in lines)
 
 
 def _markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> str:
@@ -142,15 +95,3 @@ def _unpadded(text: str) -> str:
 def _cell(text: str) -> str:
     """Nobody's campaign breaks the table, or puts a tag on the page."""
     return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").split())
-
-
-def _span(low: Money, high: Money) -> str:
-    return str(high) if low == high else f"{low} to {high}"
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def _or_blank(amount: Money) -> str:
-    return str(amount) if amount else ""

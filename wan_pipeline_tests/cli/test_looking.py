@@ -39,13 +39,18 @@ def test_a_quote_buys_nothing_and_knows_what_is_there_already(tmp_path: Path) ->
     assert "4k" in dog["problem"]
 
     report = house.data("report")
-    assert report["date"] == datetime.now(UTC).date().isoformat()
+    assert report["period"] == datetime.now(UTC).date().isoformat()
+    assert report["is_over"] is False
     assert [(row["model"], row["jobs"], row["billed_usd"]) for row in report["rows"]] == [
         ("wavespeed/wan-2.6-i2v-flash", 1, PRICE_USD)
     ]
     for uri in report["files"].values():
         assert Path(uri.removeprefix("file://")).exists()
-    assert house.run("report", "--date", "2026-01-31").stdout.startswith("Costs of 2026-01-31")
+    month = house.data("report", "--month", f"{datetime.now(UTC):%Y-%m}")
+    assert [row["billed_usd"] for row in month["totals"]] == [PRICE_USD]
+    shown = house.run("report", "--date", "2026-01-31").stdout
+    assert shown.startswith("Costs of 2026-01-31")
+    assert "No job was submitted and nothing was refunded in 2026-01-31" in shown
 
 
 def test_doctor_finds_nothing_wrong_in_an_empty_home_and_names_each_problem_with_its_remedy(tmp_path: Path) -> None:

@@ -15,6 +15,10 @@ MISTAKES = [
     pytest.param(["jobs", "--state", "stord"], {}, ["stord", "stored"], id="no such state"),
     pytest.param(["jobs", "--limit", "0"], {}, ["--limit"], id="a limit of nothing"),
     pytest.param(["report", "--date", "31.8.2026"], {}, ["31.8.2026", "2026-08-31"], id="a day written otherwise"),
+    pytest.param(["report", "--month", "2026-13"], {}, ["2026-13", "2026-08"], id="no such month"),
+    pytest.param(["report", "--date", "2999-01-01"], {}, ["2999-01-01", "has not begun"], id="a day to come"),
+    pytest.param(["report", "--month", "2999-01"], {}, ["2999-01", "has not begun"], id="a month to come"),
+    pytest.param(["report", "--date", "2026-01-01", "--month", "2026-01"], {}, ["--date", "--month"], id="both"),
     pytest.param(["run", "--new-take"], {}, ["--new-take", "--shot"], id="everything bought again"),
     pytest.param(["jobs"], {"WAN_MODE": "lvie"}, ["WAN_MODE", "lvie", "live"], id="no such mode"),
     pytest.param(

@@ -67,6 +67,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_whether_it_spends() -> None
         "shot_quotes",
         "generated_videos",
         "cost_reports",
+        "monthly_cost_reports",
         "budgets",
     }
     for node in nodes:
@@ -83,6 +84,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
         "make_videos",
         "quote_shots",
         "daily_report",
+        "monthly_report",
         "resolve_job",
     }
     assert [(sensor.name, sensor.default_status.value) for sensor in repository.sensor_defs] == [
@@ -95,6 +97,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
     } == {
         ("due_shots", "RUNNING", "UTC"),
         ("daily_cost_report", "RUNNING", "UTC"),
+        ("monthly_cost_report", "RUNNING", "UTC"),
     }
 
 

@@ -23,7 +23,9 @@ def test_todays_report_holds_what_was_bought_and_its_files_are_in_the_bucket(lab
     assert Money.usd(str(shown["sim_billed_usd"])) == lab.charged() == lab.billed()
     assert "wan-2.6-i2v-flash" in str(shown["table"])
     assert "█" * 16 + " 0.10" in str(shown["chart"])
-    for ending in ("csv", "parquet", "png", "md"):
+    assert "wan-2.6-i2v-flash" in str(shown["sim_by_model"])
+    assert "WAN_DAILY_BUDGET_USD" in str(shown["sim_against_budgets"])
+    for ending in ("csv", "parquet", "png", "md", "html", "json"):
         file = lab.bucket / f"reports/{day[:4]}/{day[5:7]}/{day}.{ending}"
         assert file.stat().st_size > 0
         assert shown[f"file_{ending}"] == file.as_uri()
@@ -42,7 +44,21 @@ def test_a_day_without_jobs_has_a_report_too_and_a_range_of_days_one_each(lab: L
     assert "No job was submitted" in str(lab.materialization("cost_reports", days[1]).metadata["table"].value)
 
 
-def test_today_is_a_partition() -> None:
-    from wan_pipeline.defs.partitions import day_partitions
+def test_the_running_month_has_a_report_with_todays_jobs(lab: Lab) -> None:
+    lab.put_shots(["a"])
+    assert lab.run(["a"]).success
+    month = f"{lab.jobs()[0].claimed_at:%Y-%m}"
 
+    result = lab.defs.resolve_job_def("monthly_report").execute_in_process(instance=lab.instance, partition_key=month)
+
+    assert result.success
+    shown = {name: entry.value for name, entry in lab.materialization("monthly_cost_reports", month).metadata.items()}
+    assert Money.usd(str(shown["sim_billed_usd"])) == lab.billed()
+    assert (lab.bucket / f"reports/{month[:4]}/{month[5:]}/{month}.html").stat().st_size > 0
+
+
+def test_today_and_the_running_month_are_partitions() -> None:
+    from wan_pipeline.defs.partitions import day_partitions, month_partitions
+
+    assert month_partitions.get_partition_keys()[-1] == datetime.now(UTC).strftime("%Y-%m")
     assert day_partitions.get_partition_keys()[-1] == datetime.now(UTC).strftime("%Y-%m-%d")

@@ -7,7 +7,7 @@ from typing import cast
 
 import dagster as dg
 
-from wan_pipeline.defs.schedules import daily_cost_report
+from wan_pipeline.defs.schedules import daily_cost_report, monthly_cost_report
 from wan_pipeline.defs.take_up import update_index
 from wan_pipeline_tests.defs.lab import RANGE, Lab, asked_for
 
@@ -80,3 +80,13 @@ def test_the_daily_report_is_that_of_the_day_before_the_tick(lab: Lab) -> None:
 
     assert request.partition_key == "2026-02-28"
     assert RANGE[0] not in request.tags
+
+
+def test_the_monthly_report_is_that_of_yesterdays_month_and_made_anew_each_day(lab: Lab) -> None:
+    requests = []
+    for moment in (datetime(2026, 3, 1, 0, 45, tzinfo=UTC), datetime(2026, 3, 2, 0, 45, tzinfo=UTC)):
+        with dg.build_schedule_context(lab.instance, scheduled_execution_time=moment) as context:
+            requests.append(cast(dg.RunRequest, monthly_cost_report(context)))
+
+    assert [request.partition_key for request in requests] == ["2026-02", "2026-03"]
+    assert len({request.run_key for request in requests}) == 2

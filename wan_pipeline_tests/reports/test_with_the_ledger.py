@@ -66,9 +66,12 @@ def test_the_report_is_the_sum_of_what_the_ledger_says_of_its_jobs(ledger: Ledge
     total = cost_report(ledger.engine, DAY).total(simulated=False)
 
     mine = [job for job in ledger.jobs() if job.shot != "tomorrow"]
-    assert total.billed == Money.total(job.billed or ZERO for job in mine) == Money.usd("0.7875005")
+    refund = Money.usd("0.50")
+    assert total.billed - refund == Money.total(job.billed or ZERO for job in mine) == Money.usd("0.7875005")
+    assert cost_report(ledger.engine, at(days=3).date()).total(simulated=False).refunded == refund
     assert total.held + total.unknown == Money.total(job.held for job in mine)
     assert (total.held, total.unknown) == (Money.usd("0.125"), Money.usd("0.25"))
-    assert (total.jobs, total.stored, total.failed, total.ambiguous, total.in_flight) == (5, 1, 2, 1, 1)
-    assert total.usd_per_second == Money.usd("0.1575001")
+    assert (total.jobs, total.takes, total.failed, total.ambiguous, total.in_flight) == (5, 1, 2, 1, 1)
+    assert total.charged == Money.usd("1.2875005")
+    assert total.usd_per_second == Money.usd("0.2575001")
     assert ledger.verify() == []
