@@ -116,8 +116,8 @@ class Plan:
         if not never:
             return self._how_long()
         names = ", ".join(dict.fromkeys(each.limit for each in never))
-        shots = "1 shot does" if len(never) == 1 else f"{len(never)} shots do"
-        text = f"never: {shots} not fit at these limits ({names}): {never[0].shot}: {never[0].why}"
+        shots = "1 shot is" if len(never) == 1 else f"{len(never)} shots are"
+        text = f"never: {shots} beyond {names} for good, e.g. {never[0].shot}"
         return text if not self.spent else f"{text}; the others: {self._how_long()}"
 
     def _how_long(self) -> str:

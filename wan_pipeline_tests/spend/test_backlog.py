@@ -85,7 +85,7 @@ def test_what_never_fits_is_said_with_the_limit_and_stands_in_nobodys_way() -> N
     assert days(made) == {"shot000": None, "shot001": None, "shot002": None}
     assert [each.limit for each in made.never] == [DAILY, SHOT, SHOT]
     assert "0.30 USD is left of its 0.50 USD" in made.never[1].why
-    assert str(made).startswith("never: 3 shots do not fit at these limits (WAN_DAILY_BUDGET_USD, WAN_SHOT_BUDGET_USD)")
+    assert str(made) == "never: 3 shots are beyond WAN_DAILY_BUDGET_USD, WAN_SHOT_BUDGET_USD for good, e.g. shot000"
     made = plan(shots(120, 40), room(100, 1000), NOW)
     assert days(made) == {"shot000": None, "shot001": TODAY}
     assert "the others: 1 day" in str(made)

@@ -134,6 +134,12 @@ class OpenInstallation:
         limits = self._limits(provider, info.lowest_tier_limits)
         return connect(provider, base_url, key, limits, callback_base_url=self.settings.public_callback_url)
 
+    def limits_of(self, provider: str) -> ProviderLimits:
+        """How many of its jobs may be under way at once, and how many submissions a minute."""
+        from wan_pipeline.providers.connect import PROVIDERS
+
+        return self._limits(provider, DEMO_LIMITS if self.simulated else PROVIDERS[provider].lowest_tier_limits)
+
     def check(self) -> None:
         """Is everything there that a batch needs? Raises ConfigurationError that says what is not, and the remedy."""
         try:
