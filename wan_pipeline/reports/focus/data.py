@@ -1,0 +1,80 @@
+"""An export as the checks see it: typed columns, their text, their whole numbers, their JSON; each made once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wan_pipeline.reports.period import Period
+
+Pairs = list[tuple[str, Any]]
+
+
+@dataclass
+class ExportData:
+    """`table`: as it goes into Parquet; `text`: as it goes into CSV; `units_per_usd`: by ProviderName, PricingCurrency."""
+
+    table: Any
+    text: Any
+    month: Period
+    units_per_usd: Mapping[tuple[str, str], int]
+    _units: dict[str, list[int | None]] = field(default_factory=dict)
+    _json: dict[str, list[Pairs | None]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return int(self.table.num_rows)
+
+    def has(self, *names: str) -> bool:
+        return all(name in self.table.column_names for name in names)
+
+    def is_decimal(self, *names: str) -> bool:
+        import pyarrow as pa
+
+        return self.has(*names) and all(pa.types.is_decimal(self.table[name].type) for name in names)
+
+    def places(self, name: str) -> int:
+        """How many decimal places a decimal column has."""
+        return int(self.table[name].type.scale)
+
+    def units(self, name: str) -> list[int | None]:
+        """A decimal column as whole numbers of units of its last place."""
+        if name not in self._units:
+            self._units[name] = _units_of(self.table[name].combine_chunks())
+        return self._units[name]
+
+    def objects(self, name: str) -> list[Pairs | None]:
+        """A column of JSON texts as lists of key and value; None where it is null, or no JSON object."""
+        if name not in self._json:
+            self._json[name] = [_pairs(text) for text in self.table[name].to_pylist()]
+        return self._json[name]
+
+
+def _units_of(array: Any) -> list[int | None]:
+    width = 16
+    data = array.buffers()[1].to_pybytes() if len(array) else b""
+    begin = array.offset * width
+    numbers = [
+        int.from_bytes(data[place : place + width], "little", signed=True)
+        for place in range(begin, begin + len(array) * width, width)
+    ]
+    if not array.null_count:
+        return list(numbers)
+    valid = array.is_valid().to_pylist()
+    return [number if there else None for number, there in zip(numbers, valid, strict=True)]
+
+
+def _pairs(text: Any) -> Pairs | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        value = json.loads(text, object_pairs_hook=_Object)
+    except ValueError:
+        return None
+    return list(value) if isinstance(value, _Object) else None
+
+
+class _Object(list[tuple[str, Any]]):
+    """A JSON object, with a key that is there twice kept twice."""
