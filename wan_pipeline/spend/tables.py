@@ -179,11 +179,13 @@ jobs = Table(
     CheckConstraint("quoted_low_nanos >= 0 AND quoted_low_nanos <= quoted_high_nanos", name="quoted"),
     CheckConstraint("repeat >= 1 AND take >= 1", name="counted_from_one"),
     # What is asked: newest first and the sums of a day or a month, of a campaign, of a provider's month (answered from the
-    # index alone), by state (and so what is in flight), by shot, the report of a day, whose job is this.
+    # index alone), by state (and so what is in flight), by shot, the report of a day, what has changed since a report was
+    # made, whose job is this.
     Index("ix_jobs_claimed_at", "claimed_at", "simulated", "held_nanos", "billed_nanos"),
     Index("ix_jobs_state", "state", "claimed_at"),
     Index("ix_jobs_shot", "shot", "claimed_at"),
     Index("ix_jobs_submitted_at", "submitted_at"),
+    Index("ix_jobs_updated_at", "updated_at"),
     Index("ix_jobs_provider_job_id", "provider_job_id"),
     Index("ix_jobs_campaign", "campaign", "simulated", "held_nanos", "billed_nanos"),
     Index("ix_jobs_provider", "provider", "simulated", "claimed_at", "held_nanos", "billed_nanos"),
@@ -244,6 +246,7 @@ takes = Table(
     Column("video_uri", sa.Text),
     Column("created_at", UtcTime, nullable=False),
     Index("ix_takes_job_id", "job_id"),
+    Index("ix_takes_created_at", "created_at"),  # which videos have been replaced since
 )
 
 money_entries = Table(
@@ -262,6 +265,13 @@ money_entries = Table(
     CheckConstraint("amount_nanos >= 0 OR kind = 'adjustment'", name="amount"),
     Index("ix_money_entries_job_id", "job_id"),
     Index("ix_money_entries_at", "at"),
+    Index(  # the refunds of a day, which are few among the entries of many years
+        "ix_money_entries_refunds",
+        "effective_at",
+        "at",
+        sqlite_where=sa.text("kind = 'refund'"),
+        postgresql_where=sa.text("kind = 'refund'"),
+    ),
     sqlite_autoincrement=True,  # an id is never given out again
 )
 
