@@ -1,0 +1,270 @@
+"""Matching: the jobs and the lines of a period, put side by side; what differs is found, and the sums balance. Pure.
+
+Which day a line belongs to is the ledger's rule: a charge belongs to the UTC day of its job's submission, whatever moment
+its line bears; a refund to its own. A line that no job can be found for belongs to its own moment. So each line and each
+entry belongs to one period, and none is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from wan_pipeline.money import ZERO, Money
+from wan_pipeline.reconciliation import wording
+from wan_pipeline.reconciliation.findings import Finding, Kind, sum_of
+from wan_pipeline.reconciliation.settling import Difference, Settled, last_doubled, of_kind, settle
+from wan_pipeline.reconciliation.sides import Book, Line, OurJob
+from wan_pipeline.reports.period import Period
+from wan_pipeline.spend.audit_records import LineKind
+
+_USAGE = (LineKind.CHARGE, LineKind.REFUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What the ledger has of a provider, for a period. `jobs`: those submitted in it, those of which something was given
+    back in it, and those that the books' lines name; `known`: by reference the id of the job that it names; `ambiguous`:
+    the provider's jobs of which nobody knows whether it has them."""
+
+    provider: str
+    simulated: bool
+    jobs: Mapping[str, OurJob]
+    known: Mapping[str, str]
+    ambiguous: Sequence[OurJob] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One side by side: a job with the lines that name it, or lines that name none. `findings` is empty where they agree,
+    unless it is too early to say. Amounts are the period's part."""
+
+    job: OurJob | None
+    lines: tuple[Line, ...]
+    theirs: Money
+    ours: Money
+    pending: bool = False
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """From the ledger's sum to the books', to the nano-dollar. `elsewhere`: what both sides have, on different days."""
+
+    ledger: Money
+    not_covered: Money
+    missing_here: Money
+    missing_there: Money
+    other_amount: Money
+    doubled: Money
+    pending: Money
+    elsewhere: Money
+    theirs: Money
+
+    @property
+    def lines(self) -> list[tuple[str, Money]]:
+        """The steps in words; those that come to nothing are left out, but for the two ends."""
+        steps = [
+            ("not in the time that these books tell of", -self.not_covered),
+            ("missing here", self.missing_here),
+            ("missing there", self.missing_there),
+            ("of another amount", self.other_amount),
+            ("doubled there", self.doubled),
+            ("too early to say", self.pending),
+            ("the same on another day", self.elsewhere),
+        ]
+        return [
+            ("billed by the ledger", self.ledger),
+            *(step for step in steps if step[1]),
+            ("their books", self.theirs),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A period by one set of books."""
+
+    book: Book
+    rows: tuple[Row, ...]
+    balance: Balance
+    jobs_not_covered: int
+    others: tuple[Line, ...]  # of the period, no job's: money paid in, bonuses
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [finding for row in self.rows for finding in row.findings]
+
+    @property
+    def matched(self) -> int:
+        """Jobs (and what was given back of one) on which both sides agree."""
+        return sum(1 for row in self.rows if not row.findings and not row.pending)
+
+    @property
+    def pending(self) -> int:
+        return sum(1 for row in self.rows if row.pending)
+
+    @property
+    def line_count(self) -> int:
+        return sum(len(row.lines) for row in self.rows)
+
+
+def compare(book: Book, ours: Ours, period: Period) -> Comparison:
+    """The period's jobs and lines side by side. Raises AssertionError should the sums not balance: that is never the data's
+    fault."""
+    of_job: dict[str, list[Line]] = {}
+    unknown: list[Line] = []
+    others: list[Line] = []
+    for line in book.lines:
+        job_id = ours.known.get(line.reference) if line.reference is not None else None
+        if line.kind not in _USAGE:
+            others += [line] if _within(line, period) else []
+        elif job_id is not None and job_id in ours.jobs:
+            of_job.setdefault(job_id, []).append(line)
+        elif _within(line, period):
+            unknown.append(line)
+    settled = [settle(job, of_job.get(job.id, []), book) for job in ours.jobs.values()]
+    rows = [row for each in settled if (row := _row(each, book, ours, period)) is not None]
+    rows += _unknown_rows(unknown, book, ours)
+    balance, not_covered = _balance(settled, rows, ours, period)
+    return Comparison(book, tuple(rows), balance, not_covered, tuple(others))
+
+
+def _within(line: Line, period: Period) -> bool:
+    return period.since <= line.at < period.until
+
+
+def _theirs(settled: Settled, period: Period) -> Money:
+    job = settled.job
+    charged_now = period.since <= job.moment < period.until
+    return Money.total(
+        line.signed
+        for line in settled.lines
+        if (charged_now if line.kind is LineKind.CHARGE else _within(line, period))
+    )
+
+
+def _ours(settled: Settled, period: Period) -> Money:
+    job = settled.job
+    charged = job.charged if settled.counts and period.since <= job.moment < period.until else ZERO
+    return charged - Money.total(each.amount for each in settled.refunds if period.since <= each.at < period.until)
+
+
+def in_ledger(job: OurJob, period: Period) -> Money:
+    """What the ledger has billed for this job in the period: charges less what was given back in it."""
+    charged = job.charged if period.since <= job.moment < period.until else ZERO
+    return charged - Money.total(each.amount for each in job.refunds if period.since <= each.at < period.until)
+
+
+def _row(settled: Settled, book: Book, ours: Ours, period: Period) -> Row | None:
+    """None: neither side has anything of it in the period."""
+    job = settled.job
+    findings = tuple(
+        _finding(each, book, ours, job)
+        for each in settled.differences
+        if not each.pending and period.since <= each.moment < period.until
+    )
+    theirs, here = _theirs(settled, period), _ours(settled, period)
+    mine = period.since <= job.moment < period.until
+    lines = tuple(line for line in settled.lines if (mine if line.kind is LineKind.CHARGE else _within(line, period)))
+    pending = any(each.pending and period.since <= each.moment < period.until for each in settled.differences)
+    if not findings and not lines and not here and not pending:
+        return None
+    return Row(job, lines, theirs, here, pending, findings)
+
+
+def _finding(difference: Difference, book: Book, ours: Ours, job: OurJob) -> Finding:
+    return Finding(
+        provider=ours.provider,
+        simulated=ours.simulated,
+        book=book.name,
+        kind=difference.kind,
+        line_kind=difference.line_kind,
+        moment=difference.moment,
+        job=job,
+        lines=difference.lines,
+        theirs=difference.theirs,
+        ours=difference.ours,
+        difference=difference.difference,
+        words=wording.of_job(difference, job, book),
+        fix=difference.fix,
+    )
+
+
+def _unknown_rows(lines: Iterable[Line], book: Book, ours: Ours) -> list[Row]:
+    """Lines for which the ledger has no job; the second of the same reference and amount is the first one's double."""
+    groups: dict[tuple[str, LineKind], list[Line]] = {}
+    alone: list[Line] = []
+    for line in lines:
+        if line.reference is None:
+            alone.append(line)
+        else:
+            groups.setdefault((line.reference, line.kind), []).append(line)
+    rows = [_unknown_row(Kind.MISSING_HERE, line, book, ours) for line in alone]
+    for (_, kind), group in groups.items():
+        rest = of_kind(group, kind)
+        while (doubled := last_doubled(rest)) is not None:
+            rest.remove(doubled)
+            rows.append(_unknown_row(Kind.DOUBLED, doubled, book, ours))
+        rows += [_unknown_row(Kind.MISSING_HERE, line, book, ours) for line in rest]
+    return rows
+
+
+def _unknown_row(kind: Kind, line: Line, book: Book, ours: Ours) -> Row:
+    finding = Finding(
+        provider=ours.provider,
+        simulated=ours.simulated,
+        book=book.name,
+        kind=kind,
+        line_kind=line.kind,
+        moment=line.at,
+        job=None,
+        lines=(line,),
+        theirs=line.amount,
+        ours=None,
+        difference=line.signed,
+        words=wording.of_line(kind, line, book, ours.ambiguous),
+    )
+    return Row(None, (line,), line.signed, ZERO, findings=(finding,))
+
+
+def _balance(settled: Sequence[Settled], rows: Sequence[Row], ours: Ours, period: Period) -> tuple[Balance, int]:
+    """The sums and what lies between them; and how many jobs of the period these books say nothing of."""
+    ledger = Money.total(in_ledger(job, period) for job in ours.jobs.values())
+    counted = Money.total(_ours(each, period) for each in settled)
+    theirs = Money.total(row.theirs for row in rows)
+    findings = [finding for row in rows for finding in row.findings]
+    by_kind = {kind: sum_of([each for each in findings if each.kind is kind]) for kind in Kind}
+    pending = elsewhere = ZERO
+    for each in settled:
+        here = _theirs(each, period) - _ours(each, period)
+        now = [item for item in each.differences if period.since <= item.moment < period.until]
+        named = Money.total(item.difference for item in now)
+        pending += Money.total(item.difference for item in now if item.pending)
+        elsewhere += here - named
+        # All over time, what differs is what was named: nothing can hide on another day.
+        whole = Money.total(line.signed for line in each.lines) - _whole(each)
+        if whole != Money.total(item.difference for item in each.differences):
+            raise AssertionError(f"{each.job.named}: its differences are not the difference, {whole} USD")
+    balance = Balance(
+        ledger=ledger,
+        not_covered=ledger - counted,
+        missing_here=by_kind[Kind.MISSING_HERE],
+        missing_there=by_kind[Kind.MISSING_THERE],
+        other_amount=by_kind[Kind.OTHER_AMOUNT],
+        doubled=by_kind[Kind.DOUBLED],
+        pending=pending,
+        elsewhere=elsewhere,
+        theirs=theirs,
+    )
+    steps = [amount for _, amount in balance.lines[:-1]]
+    if Money.total(steps) != theirs:
+        raise AssertionError(f"{ours.provider}, {period}: {Money.total(steps)} USD is not their {theirs} USD")
+    uncovered = sum(
+        1 for each in settled if not each.counts and each.job.charged and period.since <= each.job.moment < period.until
+    )
+    return balance, uncovered
+
+
+def _whole(settled: Settled) -> Money:
+    charged = settled.job.charged if settled.counts else ZERO
+    return charged - Money.total(each.amount for each in settled.refunds)

@@ -1,0 +1,226 @@
+"""One job against all lines that name it: what agrees, what differs, and what may still be on its way. Pure.
+
+A job agrees when what was charged less what was given back is the same on both sides. A provider may charge a job that fails
+and give the money back, where the ledger never had a charge: that agrees too. What differs is named by its parts: lines that
+stand there twice, the charge, what was given back. The differences of all parts are together the difference of the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from wan_pipeline.money import ZERO, Money
+from wan_pipeline.reconciliation.findings import Change, Fix, Kind
+from wan_pipeline.reconciliation.sides import CLOCK_SKEW, Book, GivenBack, Line, OurJob
+from wan_pipeline.spend.audit_records import LineKind
+from wan_pipeline.spend.records import Basis, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One part that differs; `pending`: it may be that their books come after. See `Finding` for the rest."""
+
+    kind: Kind
+    line_kind: LineKind
+    moment: datetime
+    lines: tuple[Line, ...]
+    theirs: Money | None
+    ours: Money | None
+    difference: Money
+    fix: Fix | None = None
+    pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A job and its lines. `counts`: whether its charge is within what these books tell of; `refunds`: those of ours that
+    are."""
+
+    job: OurJob
+    lines: tuple[Line, ...]
+    counts: bool
+    refunds: tuple[GivenBack, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def pending(self) -> bool:
+        return any(each.pending for each in self.differences)
+
+
+def settle(job: OurJob, lines: list[Line], book: Book) -> Settled:
+    """The job against these lines, which are all that name it in these books."""
+    charges, refunds = of_kind(lines, LineKind.CHARGE), of_kind(lines, LineKind.REFUND)
+    counts = bool(charges) or book.covers(job.moment)
+    given_back = _refunds_that_count(job, refunds, book)
+    ours_charged = job.charged if counts else ZERO
+    ours = ours_charged - _sum_back(given_back)
+    doubled = _take_out_doubled(charges, refunds, ours)
+    differences = [_doubled(line, job) for line in doubled]
+    charged, back = total(charges), total(refunds)
+    if charged - back == ours:
+        differences += _wrong_days(job, charges, refunds, given_back, book)
+    elif not charges and not refunds and ours_charged:
+        early = job.is_open or book.is_early(job.settled_at)
+        gone = Difference(Kind.MISSING_THERE, LineKind.CHARGE, job.moment, (), None, ours, -ours, pending=early)
+        differences.append(gone)
+    elif charged == ours_charged:
+        differences.append(_refund_differs(job, charges, refunds, given_back, book))
+        differences += _wrong_days(job, charges, [], (), book)
+    elif back == _sum_back(given_back):
+        differences.append(_charge_differs(job, charges, charged, ours_charged, book))
+        differences += _wrong_days(job, charges, refunds, given_back, book)
+    else:
+        fix = _fix(job, charges, refunds)
+        both = (*charges, *refunds)
+        net = charged - back
+        differences.append(
+            Difference(
+                Kind.OTHER_AMOUNT,
+                LineKind.CHARGE,
+                job.moment,
+                both,
+                net,
+                ours if job.billed is not None else None,
+                net - ours,
+                fix,
+                pending=job.is_open,
+            )
+        )
+        differences += _wrong_days(job, charges, [], (), book)
+    return Settled(job, tuple(lines), counts, given_back, tuple(differences))
+
+
+def of_kind(lines: list[Line], kind: LineKind) -> list[Line]:
+    """These of the lines, in their order."""
+    return sorted(
+        (line for line in lines if line.kind is kind), key=lambda line: (line.at, line.line_id, line.occurrence)
+    )
+
+
+def total(lines: list[Line]) -> Money:
+    """Their amounts together, without their signs."""
+    return Money.total(line.amount for line in lines)
+
+
+def last_doubled(lines: list[Line]) -> Line | None:
+    """The last line of which another one before it has the same amount."""
+    for index in range(len(lines) - 1, 0, -1):
+        if any(lines[index].amount == before.amount for before in lines[:index]):
+            return lines[index]
+    return None
+
+
+def _refunds_that_count(job: OurJob, refunds: list[Line], book: Book) -> tuple[GivenBack, ...]:
+    """Of ours those that these books would tell of; all, where they tell of more."""
+    covered = tuple(each for each in job.refunds if book.covers(each.at))
+    return job.refunds if total(refunds) > _sum_back(covered) else covered
+
+
+def _sum_back(refunds: tuple[GivenBack, ...]) -> Money:
+    return Money.total(refund.amount for refund in refunds)
+
+
+def _take_out_doubled(charges: list[Line], refunds: list[Line], ours: Money) -> list[Line]:
+    """Lines that stand there once too often, as long as without them less is amiss. They leave their list."""
+    taken: list[Line] = []
+    for lines, sign in ((charges, 1), (refunds, -1)):
+        while (total(charges) - total(refunds) - ours).nanos * sign > 0:
+            doubled = last_doubled(lines)
+            if doubled is None:
+                break
+            lines.remove(doubled)
+            taken.append(doubled)
+    return taken
+
+
+def _doubled(line: Line, job: OurJob) -> Difference:
+    moment = job.moment if line.kind is LineKind.CHARGE else line.at
+    return Difference(Kind.DOUBLED, line.kind, moment, (line,), line.amount, None, line.signed)
+
+
+def _charge_differs(job: OurJob, charges: list[Line], theirs: Money, ours: Money, book: Book) -> Difference:
+    """Charges differ, and what was given back does not."""
+    # A failure that was not charged here, and is there: the refund may still come.
+    may_be_refunded = not ours and job.state is JobState.FAILED and book.is_early(job.settled_at)
+    kind = Kind.OTHER_AMOUNT if charges else Kind.MISSING_THERE
+    late = not charges and book.is_early(job.settled_at)
+    return Difference(
+        Kind.MISSING_HERE if job.state is JobState.AMBIGUOUS else kind,
+        LineKind.CHARGE,
+        job.moment,
+        tuple(charges),
+        theirs if charges else None,
+        ours if job.billed is not None else None,
+        theirs - ours,
+        _fix(job, charges, []) if charges else None,
+        pending=job.is_open or may_be_refunded or late,
+    )
+
+
+def _refund_differs(
+    job: OurJob, charges: list[Line], refunds: list[Line], given_back: tuple[GivenBack, ...], book: Book
+) -> Difference:
+    """What was given back differs, and the charge does not."""
+    theirs, ours = total(refunds), _sum_back(given_back)
+    if theirs > ours:
+        kind = Kind.OTHER_AMOUNT if ours else Kind.MISSING_HERE
+        return Difference(
+            kind,
+            LineKind.REFUND,
+            refunds[-1].at,
+            tuple(refunds),
+            theirs,
+            ours if ours else None,
+            ours - theirs,
+            _fix(job, charges, refunds),
+            pending=job.is_open,
+        )
+    last = max(refund.at for refund in given_back)
+    kind = Kind.OTHER_AMOUNT if theirs else Kind.MISSING_THERE
+    said = theirs if theirs else None
+    pending = job.is_open or book.is_early(last)
+    return Difference(kind, LineKind.REFUND, last, tuple(refunds), said, ours, ours - theirs, pending=pending)
+
+
+def _fix(job: OurJob, charges: list[Line], refunds: list[Line]) -> Fix | None:
+    """The entries that would make the ledger say what these lines say. By itself only what they settle beyond doubt: a
+    charge of which the provider had not spoken before, within the quote; a refund of what is charged alike on both sides."""
+    charged = total(charges) if charges else job.charged
+    already = Money.total(refund.amount for refund in job.refunds)
+    if job.state is JobState.AMBIGUOUS or total(refunds) > charged or already > charged:
+        return None
+    changes: list[Change] = []
+    if charged != job.charged:
+        changes.append(Change(job.id, charged - already, _evidence(charges)))
+    back = ZERO
+    for line in refunds:
+        back += line.amount
+        if back > already:
+            changes.append(Change(job.id, charged - back, _evidence([line]), line.at))
+    in_bounds = job.basis is Basis.QUOTED and job.quoted_low <= charged <= job.quoted_high
+    return Fix(tuple(changes), by_itself=charged == job.charged or in_bounds) if changes else None
+
+
+def _evidence(lines: list[Line]) -> str:
+    return "; ".join(f"{line.place}: {line.unique}" for line in lines)
+
+
+def _wrong_days(
+    job: OurJob, charges: list[Line], refunds: list[Line], given_back: tuple[GivenBack, ...], book: Book
+) -> list[Difference]:
+    """Lines whose day is not that of what they are for. It changes no sum."""
+    wrong = [
+        Difference(Kind.WRONG_DAY, LineKind.CHARGE, job.moment, (line,), line.amount, line.amount, ZERO)
+        for line in charges
+        if not line.is_dated(job.moment) and (book.by_day or _is_out_of_time(line, job, book))
+    ]
+    if book.by_day and len(refunds) == len(given_back) == 1 and given_back[0].told:
+        line, ours = refunds[0], given_back[0]
+        if not line.is_dated(ours.at):
+            wrong.append(Difference(Kind.WRONG_DAY, LineKind.REFUND, ours.at, (line,), line.amount, ours.amount, ZERO))
+    return wrong
+
+
+def _is_out_of_time(line: Line, job: OurJob, book: Book) -> bool:
+    return not job.moment - CLOCK_SKEW <= line.at <= max(job.settled_at, job.moment) + book.lag
