@@ -24,7 +24,20 @@ import click
 from wan_pipeline.cli.exits import FAILED, INTERRUPTED, UNFORESEEN, WRONG_USE, WrongUseError
 
 # In the order of a newcomer's way; each is the file of that name in this package.
-COMMANDS = ("demo", "dev", "run", "quote", "jobs", "resolve", "report", "reconcile", "doctor", "simulator", "receiver")
+COMMANDS = (
+    "demo",
+    "dev",
+    "run",
+    "quote",
+    "compare",
+    "jobs",
+    "resolve",
+    "report",
+    "reconcile",
+    "doctor",
+    "simulator",
+    "receiver",
+)
 
 
 class Commands(click.Group):
