@@ -8,6 +8,7 @@ import dagster as dg
 
 from wan_pipeline.defs.assets import shots_to_videos
 from wan_pipeline.defs.budgets import budgets
+from wan_pipeline.defs.focus import focus_export_job, focus_exports, monthly_focus_export
 from wan_pipeline.defs.jobs import daily_report, make_videos, monthly_report, quote_shots
 from wan_pipeline.defs.recovery import recovery_sensor
 from wan_pipeline.defs.reports import cost_reports, monthly_cost_reports
@@ -20,9 +21,9 @@ from wan_pipeline.defs.sensors import bucket_sensor
 def build_defs(resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
     """The definitions. `resource_overrides` swaps resources by name: the one seam for tests and other deployments."""
     return dg.Definitions(
-        assets=[shots_to_videos, cost_reports, monthly_cost_reports, budgets],
-        jobs=[make_videos, quote_shots, daily_report, monthly_report, resolve_job],
-        schedules=[due_shots, daily_cost_report, monthly_cost_report],
+        assets=[shots_to_videos, cost_reports, monthly_cost_reports, focus_exports, budgets],
+        jobs=[make_videos, quote_shots, daily_report, monthly_report, focus_export_job, resolve_job],
+        schedules=[due_shots, daily_cost_report, monthly_cost_report, monthly_focus_export],
         sensors=[bucket_sensor, recovery_sensor],
         resources=resources(resource_overrides or {}),
         executor=dg.in_process_executor,

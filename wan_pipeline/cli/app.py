@@ -34,6 +34,7 @@ COMMANDS = (
     "resolve",
     "report",
     "reconcile",
+    "export",
     "doctor",
     "simulator",
     "receiver",

@@ -68,6 +68,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_whether_it_spends() -> None
         "generated_videos",
         "cost_reports",
         "monthly_cost_reports",
+        "focus_exports",
         "budgets",
     }
     for node in nodes:
@@ -85,6 +86,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
         "quote_shots",
         "daily_report",
         "monthly_report",
+        "focus_export",
         "resolve_job",
     }
     assert [(sensor.name, sensor.default_status.value) for sensor in repository.sensor_defs] == [
@@ -98,6 +100,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
         ("due_shots", "RUNNING", "UTC"),
         ("daily_cost_report", "RUNNING", "UTC"),
         ("monthly_cost_report", "RUNNING", "UTC"),
+        ("monthly_focus_export", "RUNNING", "UTC"),
     }
 
 

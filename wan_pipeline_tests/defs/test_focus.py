@@ -1,0 +1,65 @@
+"""The month's FOCUS export in the catalog: its figures are the ledger's, its files are in the bucket, or it says why not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from wan_pipeline.defs.focus import monthly_focus_export
+from wan_pipeline.money import Money
+from wan_pipeline_tests.defs.lab import Lab
+
+
+def test_the_running_months_export_has_each_simulated_charge_in_files_of_its_own(lab: Lab) -> None:
+    lab.put_shots(["a", "b"])
+    assert lab.run(["a", "b"]).success
+    month = f"{lab.jobs()[0].claimed_at:%Y-%m}"
+
+    result = lab.defs.resolve_job_def("focus_export").execute_in_process(instance=lab.instance, partition_key=month)
+
+    assert result.success
+    shown = {name: entry.value for name, entry in lab.materialization("focus_exports", month).metadata.items()}
+    assert shown["sim_rows"] == 2
+    assert Money.usd(str(shown["sim_effective_cost_usd"])) == lab.charged() == lab.billed()
+    assert shown["sim_billed_cost_usd"] == shown["sim_effective_cost_usd"]
+    assert shown["sim_ambiguous_jobs_left_out"] == 0
+    assert "the month is not over" in str(shown["as_of"])
+    folder = lab.bucket / "reports" / month[:4] / month[5:]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        f"focus-{month}-simulated.csv",
+        f"focus-{month}-simulated.parquet",
+    ]
+    assert shown["file_csv"] == (folder / f"focus-{month}-simulated.csv").as_uri()
+    table = pq.read_table(folder / f"focus-{month}-simulated.parquet")
+    assert sorted(table["ResourceName"].to_pylist()) == ["a", "b"]
+
+
+def test_an_export_that_breaks_a_rule_is_a_failure_that_says_which_and_nothing_is_there(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.put_shots(["a"])
+    assert lab.run(["a"]).success
+    month = f"{lab.jobs()[0].claimed_at:%Y-%m}"
+    monkeypatch.setattr("wan_pipeline.reports.focus.checks.currencies", lambda: frozenset({"EUR"}))
+
+    result = lab.defs.resolve_job_def("focus_export").execute_in_process(
+        instance=lab.instance, partition_key=month, raise_on_error=False
+    )
+
+    assert not result.success
+    assert "breaks the rule BillingCurrency" in lab.failure(result)
+    assert not (lab.bucket / "reports").exists()
+
+
+def test_the_schedule_exports_the_month_before_its_ticks_even_when_it_comes_late() -> None:
+    for moment, month in (
+        (datetime(2026, 12, 2, 1, tzinfo=UTC), "2026-11"),
+        (datetime(2027, 1, 2, 1, tzinfo=UTC), "2026-12"),
+    ):
+        with dg.build_schedule_context(scheduled_execution_time=moment) as context:
+            request = monthly_focus_export(context)
+        assert isinstance(request, dg.RunRequest)
+        assert (request.partition_key, request.run_key) == (month, f"focus-{month}")
