@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from wan_pipeline.defs.alerting import alert_sensor
 from wan_pipeline.defs.assets import shots_to_videos
 from wan_pipeline.defs.budgets import budgets
 from wan_pipeline.defs.focus import focus_export_job, focus_exports, monthly_focus_export
@@ -24,7 +25,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> dg.Def
         assets=[shots_to_videos, cost_reports, monthly_cost_reports, focus_exports, budgets],
         jobs=[make_videos, quote_shots, daily_report, monthly_report, focus_export_job, resolve_job],
         schedules=[due_shots, daily_cost_report, monthly_cost_report, monthly_focus_export],
-        sensors=[bucket_sensor, recovery_sensor],
+        sensors=[bucket_sensor, recovery_sensor, alert_sensor],
         resources=resources(resource_overrides or {}),
         executor=dg.in_process_executor,
     )

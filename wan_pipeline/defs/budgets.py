@@ -11,16 +11,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
-from wan_pipeline.defs import names
+from wan_pipeline.defs import alerting, names
 from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
 from wan_pipeline.defs.metadata import Metadata
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_marks import marked_run
 from wan_pipeline.generation.outlook import Outlook, outlook
 from wan_pipeline.money import Money
+from wan_pipeline.spend.audit_records import Alert
 from wan_pipeline.spend.records import BudgetLine, Deferral, Job
 
 _MOST_ROWS = 50  # of ambiguous jobs, and of deferrals; the sums are of all
@@ -37,6 +39,7 @@ class Picture:
     simulated: bool
     absent_after: timedelta
     views: Mapping[str, Outlook] = field(default_factory=dict[str, Outlook])
+    alerts: Sequence[Alert] = ()
 
     @property
     def ambiguous_usd(self) -> Money:
@@ -44,10 +47,12 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """The same while no amount has changed, nor what is ambiguous and what was seen of it, nor who waits."""
+        """The same while no amount has changed, nor what is ambiguous and what was seen of it, nor who waits, nor an
+        alert."""
         amounts = [[line.name, line.allowed.nanos, line.held.nanos, line.billed.nanos] for line in self.lines]
         ambiguous = [[job.id, job.looks] for job in self.ambiguous]
-        text = json.dumps([amounts, ambiguous, [each.shot for each in self.deferrals]])
+        waiting, alerts = [each.shot for each in self.deferrals], [alert.id for alert in self.alerts]
+        text = json.dumps([amounts, ambiguous, waiting, alerts])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -61,6 +66,7 @@ def picture(opened: OpenInstallation) -> Picture:
         at=datetime.now(UTC),
         simulated=simulated,
         absent_after=opened.absent_after,
+        alerts=ledger.alerts.open(simulated=simulated),
     )
 
 
@@ -75,21 +81,24 @@ def with_views(seen: Picture, opened: OpenInstallation) -> Picture:
     description=(
         "Every budget as it stands: allowed, held, billed, left, and until when. Beside it the ambiguous jobs, with what"
         " hangs on them and what happens next, and the shots that wait for room. The recovery sensor shows it by itself"
-        " where it has changed; materializing shows it now. A job that waits for a person is decided by the job"
-        " `resolve_job`, or by `wan-pipeline resolve`."
+        " where it has changed; materializing shows it now. The checks are alerts, which the alert sensor looks for every"
+        " minute. A job that waits for a person is decided by the job `resolve_job`, or by `wan-pipeline resolve`."
     ),
     group_name="money",
     kinds={"python"},
     tags={"spends": "nothing"},
     owners=names.OWNERS,
-    output_required=False,
+    check_specs=alerting.check_specs,
 )
-def budgets(context: dg.AssetExecutionContext, installation: Installation) -> Iterator[None]:
-    """Show the budgets as they are now."""
-    yield from ()  # a generator that yields nothing: it is logged
+def budgets(
+    context: dg.AssetExecutionContext, installation: Installation
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Show the budgets as they are now, and look for causes of alerts."""
     with told_plainly(), retried_where_it_passes(context), marked_run(context, installation) as opened:
+        standing = alerting.look(opened)
         seen = with_views(picture(opened), opened)
-        context.log_event(dg.AssetMaterialization(names.BUDGETS, metadata=_metadata(seen)))
+    yield dg.MaterializeResult(asset_key=names.BUDGETS, metadata=_metadata(seen))
+    yield from alerting.check_results(standing)
 
 
 def picture_observation(seen: Picture) -> dg.AssetObservation:
@@ -108,6 +117,8 @@ def _metadata(seen: Picture) -> Metadata:
     if seen.ambiguous:
         columns = ["job", "shot", "provider", "held_usd", "since", "known", "next"]
         metadata["ambiguous"] = _table(columns, [_ambiguous_row(job, seen) for job in seen.ambiguous[:_MOST_ROWS]])
+    if seen.alerts:
+        metadata["alerts"] = alerting.alerts_table(seen.alerts)
     if seen.deferrals:
         columns = ["shot", "limit", "needed_usd", "since", "until", "reason"]
         metadata["deferred"] = _table(columns, [_deferred_row(each) for each in seen.deferrals[:_MOST_ROWS]])

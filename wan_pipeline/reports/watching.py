@@ -64,6 +64,8 @@ def watch(
     at = now or ledger.now()
     with _one_state(ledger.engine) as connection:
         last_entry = int(connection.execute(sa.select(sa.func.max(money_entries.c.id))).scalar() or 0)
+        if after_entry is not None and after_entry > last_entry:
+            after_entry = None  # of another ledger, which this one has taken the place of
         reading = Reading(
             at=at,
             simulated=simulated,

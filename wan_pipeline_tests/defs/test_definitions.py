@@ -92,6 +92,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
     assert [(sensor.name, sensor.default_status.value) for sensor in repository.sensor_defs] == [
         ("bucket_sensor", "RUNNING"),
         ("recovery_sensor", "RUNNING"),
+        ("alert_sensor", "RUNNING"),
     ]
     assert {
         (schedule.name, schedule.default_status.value, schedule.execution_timezone)

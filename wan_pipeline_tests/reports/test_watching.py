@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wan_pipeline.money import Money
+from wan_pipeline.reports import watching
 from wan_pipeline.reports.watching import Watched, watch
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Budgets, Job, JobState
@@ -49,20 +51,20 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
 
 
 def look(
-    ledger: Ledger, budgets: Budgets = NO_LIMIT, *, simulated: bool = False, now: datetime = LATER, **more: object
+    ledger: Ledger, budgets: Budgets = NO_LIMIT, *, simulated: bool = False, now: datetime = LATER, **more: Any
 ) -> Watched:
-    return watch(ledger, budgets, simulated=simulated, now=now, **more)  # pyright: ignore[reportArgumentType]
+    return watch(ledger, budgets, simulated=simulated, now=now, **more)
 
 
 def told(watched: Watched) -> list[tuple[str, str]]:
     return [(alert.kind, alert.subject) for alert in watched.raised]
 
 
-def stored(ledger: Ledger, shot: str, billed: str, quoted: str = "10", at: datetime = NOON, **changes: object) -> Job:
+def stored(ledger: Ledger, shot: str, billed: str, quoted: str = "10", at: datetime = NOON, **changes: Any) -> Job:
     """Bought, and its video in the bucket."""
     options = changes.pop("options", None)
     request = request_for(shot, shot, quoted_high=USD(quoted), quoted_low=USD("0"), **changes)
-    purchase = bought(ledger, request, options, now=at)  # pyright: ignore[reportArgumentType]
+    purchase = bought(ledger, request, options, now=at)
     job_id = purchase.job.id
     ledger.mark_accepted(job_id, purchase.attempt_id, f"p-{job_id}", USD(billed), now=at)
     ledger.mark_generated(job_id, "https://cdn.invalid/v.mp4", now=at)
@@ -127,7 +129,9 @@ def test_waste_is_told_of_the_month_with_unused_takes_and_without_what_was_refun
     assert ledger.alerts.open(simulated=False) == [], "nor is it open"
 
 
-def test_a_bill_over_its_quote_is_seen_when_it_is_written_whichever_month_its_job_is_of(ledger: Ledger) -> None:
+def test_a_bill_over_its_quote_is_seen_when_it_is_written_whichever_month_its_job_is_of(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = stored(ledger, "old", "1", "1", at=NOON - 90 * DAY)
     stored(ledger, "fine", "1", "1")
     watched = look(ledger)
@@ -137,12 +141,19 @@ def test_a_bill_over_its_quote_is_seen_when_it_is_written_whichever_month_its_jo
     watched = look(ledger, after_entry=watched.last_entry)
 
     assert told(watched) == [("bills_within_quotes", old.id)]
-    again = look(ledger, after_entry=watched.last_entry + 1_000_000)  # its entry is long past
+    monkeypatch.setattr(watching, "_LOOK_BACK", 0)
+    again = look(ledger, after_entry=watched.last_entry)  # its entry is past
     assert told(again) == []
     assert [alert.subject for alert in ledger.alerts.open(simulated=False)] == [old.id]
     ledger.correct(old.id, USD(1), "the provider has corrected invoice line 7")
     assert told(look(ledger, after_entry=again.last_entry)) == []
     assert ledger.alerts.open(simulated=False) == []
+
+
+def test_a_look_that_begins_after_the_last_entry_there_is_begins_anew(ledger: Ledger) -> None:
+    """The ledger of before is another one: lost, and rebuilt."""
+    dear = stored(ledger, "dear", "2", "1")
+    assert told(look(ledger, after_entry=1_000_000)) == [("bills_within_quotes", dear.id)]
 
 
 def test_the_first_look_sees_this_months_bills(ledger: Ledger) -> None:

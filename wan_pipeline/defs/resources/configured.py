@@ -42,7 +42,7 @@ class ConfiguredByVariables(dg.ConfigurableResource[Any]):
 
 
 class SettingsResource(ConfiguredByVariables):
-    """Mode, home, budgets, how shots are taken up, and how lost answers are found out."""
+    """Mode, home, budgets, how shots are taken up, how lost answers are found out, and whom alerts are told."""
 
     VARIABLES: ClassVar[Mapping[str, str]] = {
         "mode": "WAN_MODE",
@@ -55,6 +55,7 @@ class SettingsResource(ConfiguredByVariables):
         "absent_after_seconds": "WAN_ABSENT_AFTER_SECONDS",
         "default_model": "WAN_DEFAULT_MODEL",
         "settle_seconds": "WAN_SETTLE_SECONDS",
+        "alert_webhook_url": "WAN_ALERT_WEBHOOK_URL",
     }
 
     mode: str | None = Field(None, description="demo: simulated providers, nothing is bought. live: real ones.")
@@ -73,6 +74,9 @@ class SettingsResource(ConfiguredByVariables):
     )
     default_model: str | None = Field(None, description="For shots that name no model.")
     settle_seconds: str | None = Field(None, description="How long a shot's files must be unchanged first. Default: 5")
+    alert_webhook_url: str | None = Field(
+        None, repr=False, description="Where alerts are posted as JSON; Slack accepts it. A secret. Default: nowhere"
+    )
 
 
 class BucketResource(ConfiguredByVariables):
