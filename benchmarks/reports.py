@@ -20,9 +20,11 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from benchmarks.report_tasks import TASKS, Measured
 from wan_pipeline_tests.reports.year import Year
-from wan_pipeline_tests.services.postgres import postgres
+from wan_pipeline_tests.services.postgres import PostgresServer, postgres
 
 FULL = 1_000_000
 _HEADINGS = ("", "", "seconds", "bare SQL", "ratio", "rows read", "statements", "peak MB")
@@ -40,9 +42,20 @@ def ledgers(wanted: str, folder: Path, year: Year) -> Generator[dict[str, str]]:
             if not path.exists():
                 _write("SQLite", urls["SQLite"], year)
         if wanted in ("postgres", "both"):
-            urls["PostgreSQL"] = stack.enter_context(stack.enter_context(postgres()).database())
+            server = stack.enter_context(postgres())
+            _hurry(server)
+            urls["PostgreSQL"] = stack.enter_context(server.database())
             _write("PostgreSQL", urls["PostgreSQL"], year)
         yield urls
+
+
+def _hurry(server: PostgresServer) -> None:
+    """Nothing that it holds need outlive a power cut: a million rows are written in half the time. No query is quicker."""
+    engine = sa.create_engine(server.admin_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for setting in ("full_page_writes = off", "max_wal_size = '16GB'"):
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting}")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
 
 
 def _write(name: str, url: str, year: Year) -> None:

@@ -14,9 +14,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from wan_pipeline.money import Money
+from wan_pipeline.reports.figures import Figures
+from wan_pipeline.reports.period import Period
+from wan_pipeline.reports.report import period_report
+from wan_pipeline.reports.sheet import DIMENSIONS, Dimension
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline_tests.reports.year import Year
-from wan_pipeline_tests.reports.year_tally import DIMENSIONS, FIELDS, Key, Sums, Tally
+from wan_pipeline_tests.reports.year_tally import FIELDS, Key, Sums, Tally
 from wan_pipeline_tests.reports.year_writing import write_year
 from wan_pipeline_tests.services.postgres import PostgresServer
 
@@ -70,6 +75,39 @@ def test_the_views_say_the_same_of_every_day_in_every_combination(written: Writt
     assert _in_the_views(written.engine) == {
         cell: {name: sums.get(name, 0) for name in FIELDS} for cell, sums in expected.items()
     }
+
+
+@pytest.mark.parametrize("length", ["day", "month"])
+def test_the_reports_add_up_to_the_ledger_in_every_breakdown(written: Written, length: str) -> None:
+    every_day = written.year.every_day
+    firsts = every_day if length == "day" else sorted({day.replace(day=1) for day in every_day})
+    breakdowns: list[tuple[Dimension, ...]] = [(), *((each,) for each in DIMENSIONS), DIMENSIONS]
+    added: dict[tuple[Dimension, ...], dict[Key, Sums]] = {dimensions: {} for dimensions in breakdowns}
+    for first in firsts:
+        period = Period.day(first) if length == "day" else Period.month(first)
+        report = period_report(written.engine, period)
+        since, until = period.since.date(), period.until.date()
+        for dimensions, sums in added.items():
+            found = {key: _numbers(figures) for key, figures in report.by(*dimensions, simulated=False).items()}
+            assert found == written.tally.by(dimensions, since, until), (period, dimensions)
+            for key, numbers in found.items():
+                so_far = sums.setdefault(key, dict.fromkeys(FIELDS, 0))
+                for name, number in numbers.items():
+                    so_far[name] += number
+    for dimensions, sums in added.items():
+        assert sums == written.tally.by(dimensions)
+    total = added[()][()]
+    assert total["charged"] - total["refunded"] == _billed_in(written.engine)
+
+
+def _billed_in(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text("SELECT sum(billed_nanos) FROM jobs")).scalar() or 0)
+
+
+def _numbers(figures: Figures) -> Sums:
+    values = {name: getattr(figures, name) for name in FIELDS}
+    return {name: value.nanos if isinstance(value, Money) else value for name, value in values.items()}
 
 
 def _in_the_views(engine: Engine) -> dict[tuple[date, Key], Sums]:

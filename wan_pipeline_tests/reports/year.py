@@ -66,9 +66,13 @@ class Year:
         """Day by day, in the order of time."""
         return _Maker(self).batches()
 
+    def each_job(self) -> Iterator[YearJob]:
+        """In the order of time; a million are not held at once."""
+        return (job for batch in self.batches() for job in batch.jobs)
+
     def all_jobs(self) -> list[YearJob]:
         """For a small year."""
-        return [job for batch in self.batches() for job in batch.jobs]
+        return list(self.each_job())
 
 
 class Batch(NamedTuple):

@@ -6,9 +6,11 @@ month (a CSV file with its mapping: year_invoices.py). The books agree with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
 
 from wan_pipeline.money import Money
 from wan_pipeline.spend.audit_records import LineKind, StatementLine
@@ -104,3 +106,39 @@ def _charged_at(job: YearJob) -> datetime:
     if job.offer.provider == "aimlapi":
         return (job.generated_at or submitted_at) + timedelta(seconds=10)
     return submitted_at
+
+
+class BooksAsRead:
+    """A provider's client as far as its books go: tells of these lines, and nothing else can be had of it. ShortAPI's has
+    no books at all."""
+
+    def __init__(self, lines: Iterable[StatementLine]) -> None:
+        self.books_title = "the generated year's books"
+        self._by_day: defaultdict[date, list[StatementLine]] = defaultdict(list)
+        for line in lines:
+            self._by_day[line.at.date()].append(line)
+
+    async def statement(self, since: datetime, until: datetime, *, simulated: bool) -> list[StatementLine]:
+        days = [since.date() + timedelta(days=number) for number in range((until.date() - since.date()).days + 1)]
+        return [line for day in days for line in self._by_day.get(day, []) if since <= line.at < until]
+
+    async def sent_with(self, since: datetime, until: datetime) -> dict[str, str]:
+        return {}
+
+
+class NoBooks:
+    """A client that lets nobody read its books."""
+
+
+def connected(lines: Iterable[BookLine]) -> Callable[[str], AbstractAsyncContextManager[Any]]:
+    """For a Reconciler: each provider's client by its name."""
+    kept: defaultdict[str, list[BookLine]] = defaultdict(list)
+    for line in lines:
+        kept[line.provider].append(line)
+    clients: dict[str, Any] = {name: BooksAsRead(statement_lines(kept[name])) for name in SOURCES}
+
+    @asynccontextmanager
+    async def connect(provider: str) -> AsyncGenerator[Any]:
+        yield clients.get(provider, NoBooks())
+
+    return connect

@@ -56,8 +56,9 @@ def plant(
             line, error = lines[place], (MISSING, DOUBLED, A_NANO_OFF, FOREIGN)[number % 4]
             wrong = _wrong(line, error, number // 4)
             replaced[place] = [] if wrong is None else [wrong] if error == A_NANO_OFF else [line, wrong]
-            job_id = None if error == FOREIGN else line.job_id
-            planted.append(Planted(error, provider, job_id, (wrong or line).line_id, moments[line.job_id or ""].date()))
+            found = wrong or line
+            moment = line.at if error == FOREIGN else moments[line.job_id or ""]
+            planted.append(Planted(error, provider, found.job_id, found.line_id, moment.date()))
     with_errors = [line for place, old in enumerate(lines) for line in replaced.get(place, [old])]
     return with_errors, planted
 
