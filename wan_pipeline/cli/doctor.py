@@ -33,7 +33,8 @@ _LONG_ENOUGH_S = 3 * 3600  # longer than the longest generation
 def command(rebuild_ledger: bool, verify_hashes: bool, as_json: bool) -> int:
     """Check settings, bucket, ledger, keys and budgets. Buys nothing; keys are never shown. Exit status 2 on a problem.
 
-    It shows each budget with what is held and billed, money in doubt and money wasted, and what waits for room.
+    It shows each budget with what is held and billed, money in doubt and money wasted, what waits for room, and where a
+    price or a parameter of the catalog is not what its provider says, bills or takes.
     """
     if verify_hashes and not rebuild_ledger:
         raise WrongUseError(
@@ -60,7 +61,7 @@ def _findings() -> Iterator[Finding]:
     what = "simulated providers, nothing is bought" if settings.mode == "demo" else "real providers: runs spend money"
     yield Finding("settings", "ok", f"WAN_MODE={settings.mode} ({what}); WAN_HOME={settings.home.absolute()}")
     yield from _unknown_variables()
-    for check in (_bucket, _inputs, _keys, _models, _ledger, _lost_answers, _dagster, _simulator):
+    for check in (_bucket, _inputs, _keys, _models, _prices, _ledger, _lost_answers, _dagster, _simulator):
         yield from _guarded(check, settings)
 
 
@@ -198,10 +199,17 @@ def _models(settings: Settings) -> Iterator[Finding]:
     yield Finding("models", "ok", f"{', '.join(sorted(catalog()))}; for shots that name none: {default}")
 
 
+def _prices(settings: Settings) -> Iterator[Finding]:
+    from wan_pipeline.cli.doctor_prices import told_prices
+
+    yield from told_prices(settings)
+
+
 def _ledger(settings: Settings) -> Iterator[Finding]:
     from sqlalchemy import make_url
 
     from wan_pipeline.cli.doctor_ledger import state_of
+    from wan_pipeline.cli.doctor_prices import seen_in
     from wan_pipeline.cli.opened import open_ledger
 
     with open_ledger(settings) as ledger:
@@ -220,6 +228,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("books", "ok", "every job agrees with its money entries")
         yield from state_of(settings, ledger)
+        yield from seen_in(ledger, settings)
 
 
 def _lost_answers(settings: Settings) -> Iterator[Finding]:

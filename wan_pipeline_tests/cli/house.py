@@ -38,7 +38,9 @@ class House:
     @property
     def environment(self) -> dict[str, str]:
         quick = {"WAN_SIMULATOR_LATENCY": "0.2", "WAN_SIMULATOR_RENDER": "shared", "WAN_SETTLE_SECONDS": "0"}
-        return os.environ | {"WAN_HOME": str(self.home)} | quick | self.variables
+        # Live mode is tried with made-up keys: they go to nobody.
+        nowhere = {f"{name}_BASE_URL": "http://127.0.0.1:9" for name in ("SHORTAPI", "AIMLAPI", "WAVESPEED")}
+        return os.environ | {"WAN_HOME": str(self.home)} | quick | nowhere | self.variables
 
     @property
     def inbox(self) -> Path:
