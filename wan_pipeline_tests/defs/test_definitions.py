@@ -90,9 +90,9 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
         "resolve_job",
     }
     assert [(sensor.name, sensor.default_status.value) for sensor in repository.sensor_defs] == [
+        ("alert_sensor", "RUNNING"),
         ("bucket_sensor", "RUNNING"),
         ("recovery_sensor", "RUNNING"),
-        ("alert_sensor", "RUNNING"),
     ]
     assert {
         (schedule.name, schedule.default_status.value, schedule.execution_timezone)
