@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test soak check lock clean bench bench-reports runtime development
+.PHONY: help demo dev test soak check lock clean bench bench-reports runtime development validator
 
 # Where it is set, every process that is started compiles all of Dagster anew: 3 s of CPU each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +21,7 @@ demo: runtime ## sample images to videos and a cost report, with simulated provi
 dev: runtime ## Dagster's UI over the same; an image put into the bucket's inbox becomes a video
 	@exec $(BIN)/wan-pipeline dev $(ARGS)
 
-test: development ## the tests
+test: development validator ## the tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 soak: development ## thousands of histories of faults, lies and deaths; SEED=7 repeats the run that printed 7
@@ -48,12 +48,14 @@ bench: development ## how long 200 shots take against the ideal, and reports out
 bench-reports: development ## reports, export and reconciliation out of a million jobs, on SQLite and PostgreSQL
 	$(BIN)/python -m benchmarks.reports --full $(ARGS)
 
-# uv reads pyproject.toml and writes pinned, hashed files without a URL, which both uv and pip install from.
+# uv reads pyproject.toml and writes pinned, hashed files without a URL, which both uv and pip install from. The validator reads
+# CSV: it does without pyarrow.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
 	--no-header --no-emit-index-url --no-emit-find-links
-lock: development ## renew requirements.txt and requirements-dev.txt; ARGS='--upgrade' for the newest versions
+lock: development ## renew requirements*.txt; ARGS='--upgrade' for the newest versions
 	$(LOCK) pyproject.toml --group build -o requirements.txt $(ARGS)
 	$(LOCK) pyproject.toml --group build --group dev -c requirements.txt -o requirements-dev.txt $(ARGS)
+	$(LOCK) --group pyproject.toml:focus-validator --no-emit-package pyarrow -o requirements-focus-validator.txt $(ARGS)
 	.ci/check-locks
 
 clean: ## remove .venv and what tools left; never .wan, which holds your videos and the ledger
@@ -65,3 +67,6 @@ runtime:
 
 development:
 	@.ci/venv requirements-dev.txt
+
+validator: development
+	@.ci/focus-validator
