@@ -11,6 +11,7 @@ from wan_pipeline.defs.assets import shots_to_videos
 from wan_pipeline.defs.budgets import budgets
 from wan_pipeline.defs.focus import focus_export_job, focus_exports, monthly_focus_export
 from wan_pipeline.defs.jobs import daily_report, make_videos, monthly_report, quote_shots
+from wan_pipeline.defs.reconciling import daily_reconciliation, reconcile_books, reconciliations
 from wan_pipeline.defs.recovery import recovery_sensor
 from wan_pipeline.defs.reports import cost_reports, monthly_cost_reports
 from wan_pipeline.defs.resolving import resolve_job
@@ -22,9 +23,9 @@ from wan_pipeline.defs.sensors import bucket_sensor
 def build_defs(resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
     """The definitions. `resource_overrides` swaps resources by name: the one seam for tests and other deployments."""
     return dg.Definitions(
-        assets=[shots_to_videos, cost_reports, monthly_cost_reports, focus_exports, budgets],
-        jobs=[make_videos, quote_shots, daily_report, monthly_report, focus_export_job, resolve_job],
-        schedules=[due_shots, daily_cost_report, monthly_cost_report, monthly_focus_export],
+        assets=[shots_to_videos, cost_reports, monthly_cost_reports, focus_exports, reconciliations, budgets],
+        jobs=[make_videos, quote_shots, daily_report, monthly_report, focus_export_job, reconcile_books, resolve_job],
+        schedules=[due_shots, daily_cost_report, monthly_cost_report, monthly_focus_export, daily_reconciliation],
         sensors=[bucket_sensor, recovery_sensor, alert_sensor],
         resources=resources(resource_overrides or {}),
         executor=dg.in_process_executor,

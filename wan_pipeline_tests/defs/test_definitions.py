@@ -69,6 +69,7 @@ def test_every_asset_says_what_it_is_whose_it_is_and_whether_it_spends() -> None
         "cost_reports",
         "monthly_cost_reports",
         "focus_exports",
+        "reconciliations",
         "budgets",
     }
     for node in nodes:
@@ -87,6 +88,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
         "daily_report",
         "monthly_report",
         "focus_export",
+        "reconcile_books",
         "resolve_job",
     }
     assert [(sensor.name, sensor.default_status.value) for sensor in repository.sensor_defs] == [
@@ -102,6 +104,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
         ("daily_cost_report", "RUNNING", "UTC"),
         ("monthly_cost_report", "RUNNING", "UTC"),
         ("monthly_focus_export", "RUNNING", "UTC"),
+        ("daily_reconciliation", "RUNNING", "UTC"),
     }
 
 
