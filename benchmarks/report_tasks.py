@@ -1,9 +1,9 @@
 """One task of benchmarks/reports.py, in this process: prints what it took as a line of JSON.
 
-    python -m benchmarks.report_tasks TASK URL LAST_DAY
+    python -m benchmarks.report_tasks TASK URL LAST_DAY BUCKET
 
 What is imported before the clock starts is what a process that serves for long has imported. The statements that the task
-sends are noted, and afterwards sent once more through the driver alone: that is the bare SQL.
+sends are noted (those that ask), and afterwards sent once more through the driver alone: that is the bare SQL.
 """
 
 from __future__ import annotations
@@ -12,20 +12,25 @@ import dataclasses
 import json
 import resource
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
-from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from wan_pipeline.bucket import open_bucket
+from wan_pipeline.bucket import Bucket, open_bucket
+from wan_pipeline.money import Money
+from wan_pipeline.providers.issuing import ISSUERS
+from wan_pipeline.reconciliation.reconciling import Reconciler, Verdict
+from wan_pipeline.reports import Period, period_report, publish
+from wan_pipeline.reports.watching import watch
 from wan_pipeline.spend.ledger import Ledger
+from wan_pipeline.spend.records import Budgets
+from wan_pipeline_tests.reports.year_books import connected
 
 
 @dataclass(frozen=True)
@@ -47,52 +52,100 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a task works: the ledger, the bucket with the invoices, and the days that it is about."""
+
+    ledger: Ledger
+    bucket: Bucket
+    last_day: date
+
+    @property
+    def day(self) -> Period:
+        return Period.day(self.last_day - timedelta(days=60))
+
+    @property
+    def month(self) -> Period:
+        """One that lies wholly in the year."""
+        return Period.month(self.last_day).previous.previous
+
+
+@dataclass(frozen=True)
 class Task:
-    """`work` is given the ledger, the year's last day and a folder of its own."""
+    """`needs`: what is imported beforehand."""
 
     title: str
-    work: Callable[[Ledger, date, Path], object]
-    needs: tuple[str, ...] = ()  # what is imported beforehand
+    work: Callable[[Place], object]
+    needs: tuple[str, ...] = ("wan_pipeline.reports",)
 
 
-def _a_day(last_day: date) -> date:
-    return last_day - timedelta(days=60)
+def _day(place: Place) -> object:
+    return period_report(place.ledger.engine, place.day)
 
 
-def _day(ledger: Ledger, last_day: date, folder: Path) -> object:
-    from wan_pipeline.reports import cost_report
-
-    return cost_report(ledger.engine, _a_day(last_day))
+def _day_in_files(place: Place) -> object:
+    return publish(period_report(place.ledger.engine, place.day), place.bucket)
 
 
-def _day_in_files(ledger: Ledger, last_day: date, folder: Path) -> object:
-    from wan_pipeline.reports import cost_report, publish
-
-    return publish(cost_report(ledger.engine, _a_day(last_day)), open_bucket(str(folder)))
+def _month(place: Place) -> object:
+    return period_report(place.ledger.engine, place.month)
 
 
-_FILES = ("pandas", "pyarrow.parquet", "matplotlib.figure", "matplotlib.backends.backend_agg", "tabulate")
+def _month_in_files(place: Place) -> object:
+    return publish(period_report(place.ledger.engine, place.month), place.bucket)
+
+
+def _focus(place: Place) -> object:
+    from wan_pipeline.reports.focus import focus_export, publish
+
+    return publish(focus_export(place.ledger.engine, place.month, ISSUERS), place.bucket)
+
+
+def _reconciled_with(provider: str) -> Callable[[Place], object]:
+    def work(place: Place) -> object:
+        reconciler = Reconciler(place.ledger, place.bucket, connected([]), simulated=False)
+        found = reconciler.reconcile(provider, place.month, dry_run=True)
+        if found.verdict is not Verdict.EXPLAINED:
+            raise AssertionError(f"{provider}, {place.month}: {found.verdict}, {len(found.findings)} findings")
+        return found
+
+    return work
+
+
+def _alerts(place: Place) -> object:
+    """A minute's tick: what was written since the tick before, all budgets, what today and the days before cost."""
+    budgets = Budgets(Money.usd(5000), Money.usd(100_000), Money.usd(5), {}, {"aimlapi": Money.usd(50_000)})
+    now = datetime.combine(place.last_day, time(12), UTC)
+    return watch(place.ledger, budgets, simulated=False, after_entry=10**9, with_waste=False, now=now)
+
+
+_FILES = ("pandas", "pyarrow.parquet", "matplotlib.figure", "matplotlib.backends.backend_agg", "jinja2", "tabulate")
 TASKS = {
     "day": Task("a day's report", _day),
     "day-files": Task("a day's report and its files", _day_in_files, _FILES),
+    "month": Task("a month's report", _month),
+    "month-files": Task("a month's report and its files", _month_in_files, _FILES),
+    "focus": Task("a month's FOCUS export, checked", _focus, ("wan_pipeline.reports.focus", *_FILES, "pyarrow.csv")),
+    "invoice": Task("a month against an invoice", _reconciled_with("shortapi")),
+    "books": Task("a month against books kept", _reconciled_with("wavespeed")),
+    "alerts": Task("a tick of the alert sensor", _alerts),
 }
 
 
-def measure(task: Task, url: str, last_day: date) -> Measured:
+def measure(task: Task, url: str, last_day: date, bucket: Bucket) -> Measured:
     """Runs it once."""
-    for name in ("wan_pipeline.reports", *task.needs):
+    for name in task.needs:
         import_module(name)
-    with tempfile.TemporaryDirectory() as folder, Ledger.open(url) as ledger:
+    with Ledger.open(url) as ledger:
         sent: list[tuple[str, Any]] = []
 
         @event.listens_for(ledger.engine, "before_cursor_execute")
         def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-            if not many:
+            if not many and statement.lstrip().startswith(("SELECT", "WITH")):
                 sent.append((statement, parameters))
 
-        began = time.perf_counter()
-        task.work(ledger, last_day, Path(folder))
-        seconds = time.perf_counter() - began
+        began = perf_counter()
+        task.work(Place(ledger, bucket, last_day))
+        seconds = perf_counter() - began
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         event.remove(ledger.engine, "before_cursor_execute", note)
         bare_s, rows = _bare(ledger.engine, sent)
@@ -100,23 +153,24 @@ def measure(task: Task, url: str, last_day: date) -> Measured:
 
 
 def _bare(engine: Engine, sent: list[tuple[str, Any]]) -> tuple[float, int]:
-    """The same statements by the driver alone: seconds, and rows read. Nothing that they write is kept."""
+    """The same questions by the driver alone: seconds, and rows read."""
     connection, rows = engine.raw_connection(), 0
     try:
         cursor = connection.cursor()
-        began = time.perf_counter()
+        began = perf_counter()
         for statement, parameters in sent:
             cursor.execute(statement, parameters)
             rows += len(cursor.fetchall()) if cursor.description else 0
-        return time.perf_counter() - began, rows
+        return perf_counter() - began, rows
     finally:
         connection.rollback()
         connection.close()
 
 
 def main() -> int:
-    task, url, last_day = sys.argv[1:]
-    print(json.dumps(dataclasses.asdict(measure(TASKS[task], url, date.fromisoformat(last_day)))))
+    task, url, last_day, bucket = sys.argv[1:]
+    measured = measure(TASKS[task], url, date.fromisoformat(last_day), open_bucket(bucket))
+    print(json.dumps(dataclasses.asdict(measured)))
     return 0
 
 

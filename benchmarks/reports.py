@@ -40,12 +40,12 @@ def ledgers(wanted: str, folder: Path, year: Year) -> Generator[dict[str, str]]:
             path = folder / f"year-{year.jobs}-{year.last_day}.sqlite"
             urls["SQLite"] = f"sqlite:///{path}"
             if not path.exists():
-                _write("SQLite", urls["SQLite"], year)
+                _write("SQLite", urls["SQLite"], year, folder)
         if wanted in ("postgres", "both"):
             server = stack.enter_context(postgres())
             _hurry(server)
             urls["PostgreSQL"] = stack.enter_context(server.database())
-            _write("PostgreSQL", urls["PostgreSQL"], year)
+            _write("PostgreSQL", urls["PostgreSQL"], year, folder)
         yield urls
 
 
@@ -58,15 +58,21 @@ def _hurry(server: PostgresServer) -> None:
         connection.exec_driver_sql("SELECT pg_reload_conf()")
 
 
-def _write(name: str, url: str, year: Year) -> None:
+def _write(name: str, url: str, year: Year, folder: Path) -> None:
     # In a process of its own too: what one process has held once counts in the peak of those it starts.
     command = [sys.executable, "-m", "benchmarks.year", url, "--jobs", str(year.jobs), "--last-day", str(year.last_day)]
+    command += ["--books", str(_bucket(folder, year))]
     print(f"{name}:", subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.strip(), flush=True)
 
 
-def measure(task: str, url: str, year: Year) -> Measured:
+def _bucket(folder: Path, year: Year) -> Path:
+    return folder / f"bucket-{year.jobs}-{year.last_day}"
+
+
+def measure(task: str, url: str, year: Year, folder: Path) -> Measured:
     """In a process of its own."""
     command = [sys.executable, "-m", "benchmarks.report_tasks", task, url, year.last_day.isoformat()]
+    command.append(str(_bucket(folder, year)))
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
@@ -87,7 +93,7 @@ def main() -> int:
             print("\n" + _LINE.format(*_HEADINGS))
             for name, url in urls.items():
                 for task in given.task or TASKS:
-                    measured = measure(task, url, year)
+                    measured = measure(task, url, year, folder)
                     print(_LINE.format(name, TASKS[task].title, *measured.cells()), flush=True)
     return 0
 

@@ -1,6 +1,10 @@
 """Writes a generated year into a new ledger: for the benchmarks, and for whoever wants to look at a large one.
 
 python -m benchmarks.year sqlite:////tmp/year.sqlite [--jobs 1000000] [--days 400] [--seed 1] [--last-day 2026-11-19]
+        [--books FOLDER]
+
+With --books its providers' books too: the lines that a program reads into the ledger's statements, ShortAPI's invoices into
+a bucket in this folder.
 """
 
 from __future__ import annotations
@@ -9,10 +13,27 @@ import argparse
 import resource
 import sys
 import time
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 
+from wan_pipeline.bucket import open_bucket
+from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline_tests.reports.year import Year
+from wan_pipeline_tests.reports.year_books import INVOICED, SOURCES, BookLine, lines_of, statement_lines, topups
+from wan_pipeline_tests.reports.year_invoices import write_invoices
 from wan_pipeline_tests.reports.year_writing import write_year
+
+
+def write_books(url: str, year: Year, folder: Path) -> None:
+    """Every line of every provider's books, as an earlier reconciliation would have kept it."""
+    invoiced: list[BookLine] = []
+    with Ledger.open(url) as ledger:
+        for batch in year.batches():
+            lines = [line for job in batch.jobs for line in lines_of(job)]
+            ledger.statements.add(statement_lines(line for line in lines if line.provider in SOURCES))
+            invoiced += [line for line in lines if line.provider == INVOICED]
+        ledger.statements.add(statement_lines(topups(year.end - timedelta(days=year.days), year.end)))
+    write_invoices(open_bucket(str(folder)), invoiced)
 
 
 def main() -> int:
@@ -23,10 +44,13 @@ def main() -> int:
     options.add_argument("--days", type=int, default=usual.days)
     options.add_argument("--seed", type=int, default=usual.seed)
     options.add_argument("--last-day", type=date.fromisoformat, default=usual.last_day, help="[yesterday]")
+    options.add_argument("--books", type=Path, metavar="FOLDER", help="a bucket for the invoices")
     given = options.parse_args()
     year = Year(given.jobs, given.days, given.seed, given.last_day)
     began = time.monotonic()
     write_year(given.url, year)
+    if given.books:
+        write_books(given.url, year, given.books)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{year.jobs:,} jobs, {year.first_day} to {year.last_day}, in {time.monotonic() - began:.1f} s, {peak_mb:.0f} MB"
