@@ -35,6 +35,7 @@ COMMANDS = (
     "report",
     "reconcile",
     "export",
+    "alerts",
     "doctor",
     "simulator",
     "receiver",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.console import ago
+from wan_pipeline.cli.doctor_alerts import alerts_of
 from wan_pipeline.cli.findings import Finding
 from wan_pipeline.generation.outlook import clock
 from wan_pipeline.money import Money
@@ -38,6 +39,7 @@ def state_of(settings: Settings, ledger: Ledger) -> Iterator[Finding]:
         parts = (("failed", wasted.failed), ("lost", wasted.lost), ("written off", wasted.written_off))
         detail = ", ".join(f"{amount} {name}" for name, amount in parts if amount)
         yield Finding("wasted", "note", f"{wasted.total} {usd} were billed for jobs that no video came of: {detail}")
+    yield from alerts_of(settings, ledger)
 
 
 def _budget(line: BudgetLine, usd: str) -> Finding:

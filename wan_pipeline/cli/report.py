@@ -55,12 +55,17 @@ _MONTH = _PeriodType("month", "YYYY-MM", "2026-08")
         "wan-pipeline report",
         "wan-pipeline report --date 2026-08-31 --json",
         "wan-pipeline report --month 2026-08",
+        'wan-pipeline report --sql "SELECT day, model, sum(billed_nanos) FROM daily_costs GROUP BY day, model" --csv',
     ),
 )
 @click.option("--date", "day", type=_DAY, metavar="YYYY-MM-DD", help="A UTC day. Default: today.")
 @click.option("--month", type=_MONTH, metavar="YYYY-MM", help="A UTC month.")
+@click.option(
+    "--sql", metavar="SELECT", help="Answer this question to the ledger instead; docs/ledger.md. It writes nothing."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="With --sql: as CSV.")
 @json_option
-def command(day: Period | None, month: Period | None, as_json: bool) -> None:
+def command(day: Period | None, month: Period | None, sql: str | None, as_csv: bool, as_json: bool) -> None:
     """Write a day's or a month's cost report to reports/ in the bucket, and print it.
 
     By provider, model, resolution, sound and campaign: jobs, takes, seconds, quoted, billed, refunded, wasted; against the
@@ -69,8 +74,17 @@ def command(day: Period | None, month: Period | None, as_json: bool) -> None:
     """
     if day is not None and month is not None:
         raise WrongUseError("a report is on a day or on a month: leave out --date or --month")
+    if as_csv and sql is None:
+        raise WrongUseError("--csv goes with --sql: a report's rows are in its .csv file, which is always written")
+    if sql is not None and (day or month):
+        raise WrongUseError("--sql is a question of its own: leave out --date and --month, and say in it of which days")
     settings = Settings.load()
     prepare_home(settings)
+    if sql is not None:
+        from wan_pipeline.cli.report_sql import answer_sql
+
+        answer_sql(settings, sql, as_json=as_json, as_csv=as_csv)
+        return
     report, uris = write_report(settings, day or month or Period.day(datetime.now(UTC).date()))
     if as_json:
         print_json(as_object(report, uris))
