@@ -8,7 +8,7 @@ is materialized and what failed, and its retry asks for the failed shots alone.
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import dagster as dg
 
@@ -16,6 +16,7 @@ from wan_pipeline.defs import names
 from wan_pipeline.defs.batches import Batches
 from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
 from wan_pipeline.defs.partitions import MAX_SHOTS_PER_RUN, shot_partitions
+from wan_pipeline.defs.quote_totals import QuoteTotals
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_marks import marked_run
 from wan_pipeline.defs.run_tags import claim_options
@@ -38,7 +39,12 @@ _specs = [
     dg.AssetSpec(
         names.SHOT_QUOTES,
         deps=[names.SOURCE_IMAGES],
-        description="What a shot will cost, at least and at most, by its model's price rule. Quoting buys nothing.",
+        description=(
+            "What a shot will cost, at least and at most, by its model's price rule. Quoting buys nothing.\n\n"
+            "At the end of each run an observation has the sums by model and campaign. A run that quotes and does not buy "
+            "(the job `quote_shots`) shows there too what is left of each budget, what providers say of the prices, and "
+            "how many days it takes."
+        ),
         group_name="videos",
         kinds={"python"},
         tags={"spends": "nothing"},
@@ -116,8 +122,12 @@ def shots_to_videos(context: dg.AssetExecutionContext, installation: Installatio
             if stage is Stage.GENERATE:
                 opened.check()
             shots, gone = _shots_of(opened, context.partition_keys)
-        log = ShotLog(context, assets, checks, opened.settings.public_base_url)
-        Batches(context, opened, log, stage, options).work(shots, gone)
+        totals = None
+        if names.SHOT_QUOTES in assets and (stage is Stage.QUOTE or not options.collect_only):
+            totals = QuoteTotals(context, opened, whole=stage is Stage.QUOTE)
+        log = ShotLog(context, assets, checks, opened.settings.public_base_url, totals)
+        with totals.shown_at_the_end() if totals is not None else nullcontext():
+            Batches(context, opened, log, stage, options).work(shots, gone)
 
 
 def _stage(assets: Collection[dg.AssetKey], checks: Collection[dg.AssetCheckKey]) -> Stage:

@@ -24,6 +24,7 @@ from wan_pipeline.defs.metadata import (
     video_metadata,
 )
 from wan_pipeline.defs.passing import patiently
+from wan_pipeline.defs.quote_totals import QuoteTotals
 from wan_pipeline.generation.events import GOOD_VERDICTS, Event, Finished, Inspected, Progress, Quoted, Verdict
 
 DATA_VERSION_TAG = "dagster/data_version"  # what Dagster reads; a test compares it with Dagster's own
@@ -38,15 +39,19 @@ class ShotLog:
         assets: Collection[dg.AssetKey],
         checks: Collection[dg.AssetCheckKey],
         public_base_url: str | None,
+        totals: QuoteTotals | None = None,
     ) -> None:
         self._context = context
         self._assets = frozenset(assets)
         self._checks = frozenset(checks)
         self._public_base_url = public_base_url
+        self._totals = totals
         self._inspected: set[str] = set()
 
     def log(self, event: Event) -> None:
         """Log what is to be shown of this event."""
+        if self._totals is not None:
+            self._totals.note(event)
         match event:
             case Inspected():
                 self._log_inspected(event)
