@@ -191,7 +191,7 @@ def _decoded(key: str, data: bytes, encoding: str) -> str:
         line = text.count("\n", 0, text.index("\x00")) + 1
         remedy = "Is it a CSV file, and its encoding right? Export it anew"
         raise ProblemsError([Problem(key, f"line {line}", "", "a NUL character stands here", remedy)])
-    return text
+    return text.removeprefix("\ufeff")
 
 
 def _rows(key: str, text: str, mapping: Mapping) -> tuple[list[str], list[tuple[int, list[str]]]]:

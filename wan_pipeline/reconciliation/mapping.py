@@ -173,9 +173,10 @@ class Mapping(_Strict):
     @classmethod
     def _known_encoding(cls, name: str) -> str:
         try:
-            return "utf-8-sig" if "".encode(name) == b"" and name.casefold() in ("utf-8", "utf8") else name
+            "".encode(name)
         except (LookupError, UnicodeError):
             raise ValueError("there is no such encoding: write e.g. utf-8 or windows-1252") from None
+        return name
 
     @model_validator(mode="after")
     def _kinds_for_a_column(self) -> Self:
