@@ -198,11 +198,12 @@ def _child_of(data: ExportData, rule: Rule) -> Any:
 
 def _key_values(data: ExportData, rule: Rule) -> Any:
     """A JSON object; keys are there once; values are texts, numbers, booleans or null."""
+
+    def is_wrong(pairs: Pairs | None) -> bool:
+        return pairs is None or len(dict(pairs)) < len(pairs) or any(isinstance(value, list) for _, value in pairs)
+
     valid = _valid(data, rule).to_pylist()
-    return _flags(
-        there and (pairs is None or len(dict(pairs)) < len(pairs) or any(isinstance(value, list) for _, value in pairs))
-        for there, pairs in zip(valid, data.objects(rule.column), strict=True)
-    )
+    return _flags(there and is_wrong(pairs) for there, pairs in zip(valid, data.objects(rule.column), strict=True))
 
 
 def _of_pairs(broken: Callable[[Pairs, tuple[str, ...]], bool]) -> Check:

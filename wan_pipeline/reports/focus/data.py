@@ -48,7 +48,9 @@ class ExportData:
     def objects(self, name: str) -> list[Pairs | None]:
         """A column of JSON texts as lists of key and value; None where it is null, or no JSON object."""
         if name not in self._json:
-            self._json[name] = [_pairs(text) for text in self.table[name].to_pylist()]
+            coded = self.text[name].combine_chunks().dictionary_encode()  # what stands in many rows is read once
+            read = [_pairs(text) for text in coded.dictionary.to_pylist()]
+            self._json[name] = [None if index is None else read[index] for index in coded.indices.to_pylist()]
         return self._json[name]
 
 
@@ -66,9 +68,7 @@ def _units_of(array: Any) -> list[int | None]:
     return [number if there else None for number, there in zip(numbers, valid, strict=True)]
 
 
-def _pairs(text: Any) -> Pairs | None:
-    if not isinstance(text, str):
-        return None
+def _pairs(text: str) -> Pairs | None:
     try:
         value = json.loads(text, object_pairs_hook=_Object)
     except ValueError:

@@ -86,20 +86,24 @@ def focus_export(engine: Engine, month: Period, issuers: Issuers, *, simulated: 
         raise ValueError(f"FOCUS is exported by the month, and {month} is a day")
     money = read_month(engine, month, simulated=simulated)
     rows = list(charges(money, issuers))
-    table = table_of(rows, month)
-    text = text_of(table)
     rates = {(row.issuer.title, row.pricing_currency): row.pricing_units_per_usd for row in rows}
+    billed = Money(sum(row.figures.billed for row in rows))
+    effective = Money(sum(row.figures.effective for row in rows))
+    corrections = sum(row.figures.is_correction for row in rows)
+    table = table_of(rows, month)
+    rows.clear()  # a month of 75,000 charges is held once, as columns
+    money.lines.clear()
+    text = text_of(table)
     refuse_unless_clean(ExportData(table, text, month, rates), key_of(month, simulated=simulated))
-    figures = [row.figures for row in rows]
     return FocusExport(
         month=month,
         simulated=simulated,
         as_of=money.as_of,
         table=table,
         text=text,
-        billed=Money(sum(each.billed for each in figures)),
-        effective=Money(sum(each.effective for each in figures)),
-        corrections=sum(each.is_correction for each in figures),
+        billed=billed,
+        effective=effective,
+        corrections=corrections,
         purchases=len(money.top_ups),
         ambiguous=money.ambiguous,
         unknown=money.unknown,
