@@ -75,6 +75,9 @@ class Year:
         return list(self.each_job())
 
 
+SMALL = Year(jobs=1500, days=45, seed=4, last_day=date(2026, 11, 5))  # over two months' ends: for tests
+
+
 class Batch(NamedTuple):
     """What was claimed on a day, and the money entries that were written on it, of whatever day's jobs."""
 

@@ -30,12 +30,16 @@ _IN_FLIGHT = {"submitted", "generated"}
 _FAILED = {"failed", "lost", "rejected"}
 
 
+def _nothing() -> defaultdict[Key, defaultdict[str, int]]:
+    return defaultdict(lambda: defaultdict(int))
+
+
 @dataclass(slots=True)
 class Tally:
     """Sums by day and all five dimensions. Jobs are added in the order of their takes."""
 
-    cells: defaultdict[tuple[date, Key], defaultdict[str, int]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(int))
+    days: defaultdict[date, defaultdict[Key, defaultdict[str, int]]] = field(
+        default_factory=lambda: defaultdict(_nothing)
     )
     _newest: dict[str, tuple[date, Key, int]] = field(
         default_factory=dict
@@ -52,7 +56,7 @@ class Tally:
     def add(self, job: YearJob) -> None:
         offer = job.offer
         key = (offer.provider, offer.model, offer.resolution, _SOUND[offer.has_audio], job.campaign)
-        cell = self.cells[job.day, key]
+        cell = self.days[job.day][key]
         cell["jobs"] += 1
         cell["takes"] += job.state == "stored"
         cell["failed"] += job.state in _FAILED
@@ -66,25 +70,25 @@ class Tally:
             if entry.kind in ("charge", "adjustment"):
                 cell["charged"] += entry.nanos
             elif entry.kind == "refund":
-                self.cells[entry.took_place_at.date(), key]["refunded"] += entry.nanos
+                self.days[entry.took_place_at.date()][key]["refunded"] += entry.nanos
         self._waste(job, key, job.billed or 0)
 
     def _waste(self, job: YearJob, key: Key, billed: int) -> None:
         if billed and job.request_hash in self._allowed:  # its repeat is billed
             day, of, nanos = self._allowed.pop(job.request_hash)
-            self.cells[day, of]["wasted_duplicate"] += nanos
+            self.days[day][of]["wasted_duplicate"] += nanos
         if job.state == "stored":
             older = self._newest.pop(job.shot, None)
             if older is not None:
-                self.cells[older[0], older[1]]["wasted_unused"] += older[2]
+                self.days[older[0]][older[1]]["wasted_unused"] += older[2]
             if job.duplicate_allowed is not None:
                 self._allowed[job.request_hash] = job.day, key, billed
             elif job.reused_by is None:
                 self._newest[job.shot] = job.day, key, billed
         elif job.state == "failed":
-            self.cells[job.day, key]["wasted_failed"] += billed
+            self.days[job.day][key]["wasted_failed"] += billed
         elif job.state in ("lost", "written_off"):
-            self.cells[job.day, key]["wasted_lost"] += billed
+            self.days[job.day][key]["wasted_lost"] += billed
 
     def total(self, since: date | None = None, until: date | None = None) -> Sums:
         """Of the days from `since` up to, not including, `until`."""
@@ -94,9 +98,10 @@ class Tally:
         """By these dimensions; a key without anything is left out."""
         places = [DIMENSIONS.index(each) for each in dimensions]
         found: dict[Key, Sums] = {}
-        for (day, key), cell in self.cells.items():
+        for day, cells in self.days.items():
             if (since is None or day >= since) and (until is None or day < until):
-                sums = found.setdefault(tuple(key[place] for place in places), dict.fromkeys(FIELDS, 0))
-                for name, number in cell.items():
-                    sums[name] += number
+                for key, cell in cells.items():
+                    sums = found.setdefault(tuple(key[place] for place in places), dict.fromkeys(FIELDS, 0))
+                    for name, number in cell.items():
+                        sums[name] += number
         return found
