@@ -23,6 +23,8 @@ from wan_pipeline.spend.tables import jobs, money_entries, takes
 
 _MOMENT = sa.func.coalesce(jobs.c.submitted_at, jobs.c.claimed_at)  # whose day and month a job belongs to
 _REFUNDED_AT = sa.func.coalesce(money_entries.c.effective_at, money_entries.c.at)
+# A job's entries, found from the job. As an expression, or SQLite may go through all entries ever and look for their jobs.
+_ENTRIES = money_entries.c.job_id == jobs.c.id.concat(sa.literal_column("''"))
 _IS_REFUND = money_entries.c.kind == sa.literal_column("'refund'")  # written out: so that its partial index is found
 
 
@@ -85,7 +87,7 @@ def job_rows(connection: Connection, period: Period) -> Iterator[JobRow]:
         sa.case((jobs.c.duplicate_allowed_nanos.is_not(None), _bought_again()), else_=sa.false()),
         sa.case((jobs.c.state == JobState.STORED.value, _is_current()), else_=sa.false()),
     )
-    for row in connection.execute(sa.select(*columns).where(_within(period))):
+    for row in connection.execute(sa.select(*columns).where(_within(period))).all():
         yield JobRow(*row)
 
 
@@ -97,14 +99,14 @@ def sums_of(connection: Connection, period: Period) -> dict[str, Sums]:
     held = sa.case((kind == EntryKind.HOLD.value, amount), (kind == EntryKind.RELEASE.value, -amount), else_=0)
     query = (
         sa.select(money_entries.c.job_id, sa.func.sum(charged), sa.func.sum(refunded), sa.func.sum(held))
-        .select_from(jobs.join(money_entries, money_entries.c.job_id == jobs.c.id))
+        .select_from(jobs.join(money_entries, _ENTRIES))
         .where(_within(period))
         .group_by(money_entries.c.job_id)
     )
     # Whole numbers: int from SQLite, Decimal (numeric) from PostgreSQL.
     return {
         job_id: Sums(None if charged is None else int(charged), int(refunded), int(held))
-        for job_id, charged, refunded, held in connection.execute(query)
+        for job_id, charged, refunded, held in connection.execute(query).all()
     }
 
 
@@ -150,7 +152,7 @@ def causes_since(connection: Connection, period: Period, since: datetime, refund
         sa.select(
             jobs.c.simulated, jobs.c.id, jobs.c.shot, entry.kind, entry.amount_nanos, entry.basis, entry.at, entry.note
         )
-        .select_from(jobs.join(money_entries, entry.job_id == jobs.c.id))
+        .select_from(jobs.join(money_entries, _ENTRIES))
         .where(_within(period), entry.at > since)
         .order_by(entry.id)
     )
@@ -195,9 +197,11 @@ def dimensions(row: JobRow | RefundRow) -> tuple[bool, str, str, str, str, str |
 def _within(period: Period) -> sa.ColumnElement[bool]:
     """Two ranges of two indexes; the same as the range of _MOMENT."""
     since, until = period.since, period.until
+    # As a case, or SQLite would look at every job that was never accepted.
+    never_accepted = sa.case((jobs.c.submitted_at.is_(None), 1)) == 1
     return sa.or_(
         sa.and_(jobs.c.submitted_at >= since, jobs.c.submitted_at < until),
-        sa.and_(jobs.c.submitted_at.is_(None), jobs.c.claimed_at >= since, jobs.c.claimed_at < until),
+        sa.and_(jobs.c.claimed_at >= since, jobs.c.claimed_at < until, never_accepted),
     )
 
 

@@ -11,10 +11,10 @@ from sqlalchemy.engine import Connection, Engine
 from wan_pipeline.reports.changes import Change, Published, changes_since
 from wan_pipeline.reports.figures import BudgetRow, Previous
 from wan_pipeline.reports.period import Period
-from wan_pipeline.reports.reading import RefundRow, causes_since, job_rows, refund_rows, sums_of
+from wan_pipeline.reports.reading import causes_since, job_rows, refund_rows, sums_of
 from wan_pipeline.reports.sheet import CostSheet
 from wan_pipeline.reports.snapshot import snapshot
-from wan_pipeline.reports.summing import Added, add_up, totals_of
+from wan_pipeline.reports.summing import add_up, totals, totals_of
 from wan_pipeline.spend import budget
 from wan_pipeline.spend.records import Budgets
 
@@ -99,14 +99,15 @@ def period_report(
             raise ValueError(
                 f"{period} has not begun: it is {as_of:%Y-%m-%d %H:%M} UTC. Ask for a {period.word} that has"
             )
-        added, refunds = _read(connection, period)
+        refunds = refund_rows(connection, period)
+        sums = sums_of(connection, period)
+        added = add_up(job_rows(connection, period), sums, refunds, days=period.is_month)
         rows = added.rows()
-        totals = totals_of(rows)
-        before, _ = _read(connection, period.previous)
+        kinds = totals_of(rows)
         changes: tuple[Change, ...] = ()
         if published is not None:
             causes = causes_since(connection, period, published.as_of, refunds) if published.was_over else []
-            changes = changes_since(published, totals, causes, as_of)
+            changes = changes_since(published, kinds, causes, as_of)
         return CostReport(
             period=period,
             as_of=as_of,
@@ -115,16 +116,16 @@ def period_report(
             days=added.by_day(),
             differences=added.bills(),
             refunds=tuple(row.refund for row in refunds),
-            budgets=_budgets(connection, budgets or NO_BUDGETS, period, totals),
-            previous=Previous(period.previous.name, tuple(totals_of(before.rows()).items())),
+            budgets=_budgets(connection, budgets or NO_BUDGETS, period, kinds),
+            previous=_previous(connection, period.previous),
             changes=changes,
         )
 
 
-def _read(connection: Connection, period: Period) -> tuple[Added, list[RefundRow]]:
+def _previous(connection: Connection, period: Period) -> Previous:
     refunds = refund_rows(connection, period)
     sums = sums_of(connection, period)
-    return add_up(job_rows(connection, period), sums, refunds, days=period.is_month), refunds
+    return Previous(period.name, totals(job_rows(connection, period), sums, refunds))
 
 
 def _budgets(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from heapq import nsmallest
 from typing import TypeVar
 
 from wan_pipeline.money import Money
@@ -29,7 +30,7 @@ _LOST = frozenset({JobState.LOST.value, JobState.WRITTEN_OFF.value})
 _OPEN = frozenset(state.value for state in OPEN_STATES)
 _DELIVERED_NOTHING = frozenset({JobState.FAILED.value, JobState.REJECTED.value, JobState.RELEASED.value})
 _SAID = frozenset({Basis.REPORTED.value, Basis.INVOICED.value})
-_REFUNDED = FIELDS.index("refunded")
+_CHARGED, _REFUNDED, _HELD, _UNKNOWN = (FIELDS.index(name) for name in ("charged", "refunded", "held", "unknown"))
 _NO_SUMS = Sums(None, 0, 0)
 
 Key = TypeVar("Key")
@@ -56,15 +57,16 @@ class Added:
     def dearest(self) -> tuple[ShotCost, ...]:
         """At most ten of each kind. What may have been billed without our knowing counts with what was; the shot's name
         decides a tie."""
-        shots = [
-            ShotCost(*key, models=tuple(sorted(self.models[key])), figures=figures)
-            for key, sums in self.shots.items()
-            for figures in [from_integers(sums)]
-            if (figures.billed + figures.unknown + figures.held).nanos > 0
+        ranked = [
+            (kind, -billed - sums[_UNKNOWN], -sums[_HELD], shot)
+            for (kind, shot), sums in self.shots.items()
+            for billed in [sums[_CHARGED] - sums[_REFUNDED]]
+            if billed + sums[_UNKNOWN] + sums[_HELD] > 0
         ]
-        shots.sort(key=_dearest_first)
         return tuple(
-            each for kind in (False, True) for each in [shot for shot in shots if shot.simulated is kind][:DEAREST]
+            ShotCost(kind, shot, tuple(sorted(self.models[kind, shot])), from_integers(self.shots[kind, shot]))
+            for each in (False, True)
+            for kind, _, _, shot in nsmallest(DEAREST, (rank for rank in ranked if rank[0] is each))
         )
 
     def bills(self) -> tuple[BillDifference, ...]:
@@ -80,26 +82,32 @@ def add_up(jobs: Iterable[JobRow], sums: Mapping[str, Sums], refunds: Iterable[R
     for job in jobs:
         money = sums.get(job.id, _NO_SUMS)
         values = _values(job, money)
-        shot = (job.simulated, job.shot)
         _add(added.lines, dimensions(job), values)
-        _add(added.shots, shot, values)
-        added.models.setdefault(shot, set()).add(job.model)
+        _add_shot(added, (job.simulated, job.shot), job.model, values)
         if days:
             _add(added.days, (job.simulated, job.moment.date()), values)
         difference = _difference(job, money)
         if difference is not None:
             added.differences.append(difference)
     for row in refunds:
-        refund = row.refund
-        values = [0] * len(FIELDS)
-        values[_REFUNDED] = refund.amount.nanos
-        shot = (refund.simulated, refund.shot)
+        refund, values = row.refund, _refund_values(row)
         _add(added.lines, dimensions(row), values)
-        _add(added.shots, shot, values)
-        added.models.setdefault(shot, set()).add(refund.model)
+        _add_shot(added, (refund.simulated, refund.shot), refund.model, values)
         if days:
             _add(added.days, (refund.simulated, refund.at.date()), values)
     return added
+
+
+def totals(
+    jobs: Iterable[JobRow], sums: Mapping[str, Sums], refunds: Iterable[RefundRow]
+) -> tuple[tuple[bool, Figures], ...]:
+    """By kind, those that occur: as `add_up`, and nothing but the totals."""
+    kinds: dict[bool, list[int]] = {}
+    for job in jobs:
+        _add(kinds, job.simulated, _values(job, sums.get(job.id, _NO_SUMS)))
+    for row in refunds:
+        _add(kinds, row.refund.simulated, _refund_values(row))
+    return tuple((kind, from_integers(values)) for kind, values in sorted(kinds.items()))
 
 
 def totals_of(rows: Iterable[CostRow]) -> dict[bool, Figures]:
@@ -108,11 +116,6 @@ def totals_of(rows: Iterable[CostRow]) -> dict[bool, Figures]:
     for row in rows:
         totals[row.simulated] = totals.get(row.simulated, Figures()) + row.figures
     return totals
-
-
-def _dearest_first(shot: ShotCost) -> tuple[int, int, str]:
-    figures = shot.figures
-    return -(figures.billed + figures.unknown).nanos, -figures.held.nanos, shot.shot
 
 
 def _order(row: CostRow) -> tuple[bool, str, str, str, str, str]:
@@ -150,6 +153,17 @@ def _values(job: JobRow, money: Sums) -> list[int]:
         duplicate,
         unused,
     ]
+
+
+def _refund_values(row: RefundRow) -> list[int]:
+    values = [0] * len(FIELDS)
+    values[_REFUNDED] = row.refund.amount.nanos
+    return values
+
+
+def _add_shot(added: Added, shot: tuple[bool, str], model: str, values: list[int]) -> None:
+    _add(added.shots, shot, values)
+    added.models.setdefault(shot, set()).add(model)
 
 
 def _difference(job: JobRow, money: Sums) -> BillDifference | None:
