@@ -60,7 +60,8 @@ def _line(row: JsonObject, name: str, provider: str, secrets: Sequence[str], sim
     kind, direction = _KINDS.get(str(row.get("type")), LineKind.OTHER), row.get("direction")
     if kind in _DIRECTIONS and direction not in (None, _DIRECTIONS[kind]):
         raise UnreadError(f"{what}: its direction is {words(direction, secrets)}, which its type contradicts")
-    amount = amount_of(credited(row.get("amount")), as_object(row.get("amount")).get("credits"), what)
+    credits = as_object(row.get("amount")).get("credits")
+    amount = amount_of(credited({"credits": credits}), credits, what)  # never from the dollars
     model = row.get("model")
     return StatementLine(
         provider=provider,
