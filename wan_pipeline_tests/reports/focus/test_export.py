@@ -199,6 +199,16 @@ def test_a_microsecond_before_midnight_belongs_to_its_own_hour_and_month(moment:
     assert rows_of(export_of(engine, APRIL if month is MARCH else MARCH)) == []
 
 
+@pytest.mark.parametrize("known", ["written down", "told by the provider"])
+def test_a_refund_at_midnight_belongs_to_the_month_that_begins(known: str) -> None:
+    midnight = APRIL.since
+    told = (REFUND, 1, midnight) if known == "written down" else (REFUND, 1, at(days=1), midnight)
+    engine = ledger_of(LedgerJob(entries=((CHARGE, 5), told)))
+    assert [row["BilledCost"] for row in rows_of(export_of(engine))] == [Decimal("0.000000005")]
+    (refund,) = rows_of(export_of(engine, APRIL))
+    assert refund["ChargePeriodStart"] == midnight
+
+
 def test_csv_and_parquet_say_the_same_with_plain_decimals_and_moments_in_iso_8601() -> None:
     export = export_of(month_of_all_kinds())
     lines = list(csv.DictReader(io.StringIO(export.to_csv().decode(), newline="")))
