@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -16,7 +16,7 @@ from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.generation.quotation import Quotation, pace_of, quotation
 from wan_pipeline.money import Money
 from wan_pipeline.providers.base import ProviderLimits
-from wan_pipeline.spend.records import Budgets
+from wan_pipeline.spend.records import Budgets, Deferral
 from wan_pipeline_tests.generation.house import House, png
 
 USD = Money.usd
@@ -102,18 +102,18 @@ def test_what_waits_for_its_time_is_in_the_backlog_and_not_in_what_is_paid_now(h
     assert "dear" in {each.shot for each in made.plan.planned}
 
 
-def test_the_days_are_those_of_the_budgets_and_the_deferred_come_first(house: House) -> None:
+def test_the_days_are_those_of_the_budgets_and_what_has_waited_comes_first(house: House) -> None:
     house.budgets = Budgets(USD("0.25"), USD(100), USD(5))
-    house.put("inbox/dear.yaml", f"model: {FLASH}\n")  # first in the listing
-    house.make()
+    house.put("inbox/dear.yaml", f"model: {FLASH}\n")  # the first in the listing
+    with house.ledger() as ledger:
+        for shot, hours in (("spring/s1", 1), ("spring/s2", 2)):
+            since = datetime.now(UTC) - timedelta(hours=hours)
+            needed = USD("0.125")
+            ledger.deferrals.defer([Deferral(shot, True, "", "no room", needed, "wavespeed", None, since, None, 1)])
     made = quoted(house)
-    assert len(made.to_buy) == 2
-    assert [each.shot for each in made.plan.planned] == [quote.shot for quote in made.to_buy]
-    assert made.plan.days == 2
-    assert made.plan.limit == "WAN_DAILY_BUDGET_USD"
-    assert {each.shot: each.day == made.plan.today for each in made.plan.planned} == {
-        quote.shot: False for quote in made.to_buy
-    }
+    assert [each.shot for each in made.plan.planned] == ["spring/s2", "spring/s1", "dear", "spring/s0"]
+    assert [each.shot for each in made.plan.not_today] == ["dear", "spring/s0"]
+    assert (made.plan.days, made.plan.limit) == (2, "WAN_DAILY_BUDGET_USD")
 
 
 # --- the provider's own prices ---

@@ -130,11 +130,14 @@ def test_bills_outside_of_their_quotes_are_drift_and_serious_where_they_exceed_t
 def test_bills_from_before_the_present_price_are_not_held_against_it() -> None:
     model = catalog()[WAVESPEED]
     assert isinstance(model, DocumentModel)
-    new = PriceRecord(NOW - timedelta(hours=2), "document", {"720p": USD("0.03")})
+    new = PriceRecord(NOW - timedelta(hours=1), "document", {"720p": USD("0.03")})
     models = catalog_of([replace(model, price=replace(model.price, prices=(*model.price.prices, new)))])
-    old = bills(WAVESPEED, "0.15", "0.15", "0.15", "0.125", "0.125", low="0.125", high="0.15")
-    assert bill_drifts(old, models, NOW) == []
-    assert len(bill_drifts(old, catalog(), NOW)) == 0  # of several rates, all within their quotes
+    seen = bills(
+        WAVESPEED, "0.15", "0.15", "0.20", "0.21", "0.22", low="0.125", high="0.15"
+    )  # one each hour, backwards
+    assert bill_drifts(seen[:2], models, NOW) == bill_drifts(seen, models, NOW) == []
+    (drift,) = bill_drifts(seen, catalog(), NOW)
+    assert "3 of the last 5 bills" in drift.detail
 
 
 def rejection(reason: str, model: str = WAVESPEED) -> Rejection:
