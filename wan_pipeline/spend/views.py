@@ -95,7 +95,6 @@ def _job_costs(sql: _Sql) -> str:
     billed_nanos, {sql.usd("billed_nanos")} AS billed_usd, basis,
     charged_nanos, refunded_nanos,
     wasted_kind, CASE WHEN wasted_kind IS NULL THEN 0 ELSE billed_nanos END AS wasted_nanos,
-    {sql.usd("CASE WHEN wasted_kind IS NULL THEN 0 ELSE billed_nanos END")} AS wasted_usd,
     request_hash, provider_job_id, attempt_id, video_uri, error
 FROM (
     SELECT j.id AS job_id, j.shot, j.take, j.repeat, j.provider, j.model, j.resolution, {_sound("j")} AS sound,
@@ -130,39 +129,48 @@ def _wasted_kind(job: str) -> str:
 
 
 def _daily_costs(sql: _Sql) -> str:
-    """What belongs to each day, in each combination of dimensions that occurs."""
+    """What belongs to each day, in each combination of dimensions that occurs. What was charged is what a job's row says to
+    be billed, and what was given back of it; so that of millions of entries the refunds alone are read."""
     keys = ", ".join(("day", "month", *_DIMENSIONS))
-    counts = [f"CASE WHEN state IN ({_words(states)}) THEN 1 ELSE 0 END" for states in _STATES.values()]
-    wasted = [f"CASE WHEN wasted_kind = '{kind}' THEN wasted_nanos ELSE 0 END" for kind in _WASTE]
     of_jobs = {
         "jobs": "1",
-        **dict(zip(_STATES, counts, strict=True)),
+        **{name: f"CASE WHEN state IN ({_words(states)}) THEN 1 ELSE 0 END" for name, states in _STATES.items()},
         "stored_s": "stored_s",
         "quoted_low_nanos": "quoted_low_nanos",
         "quoted_high_nanos": "quoted_high_nanos",
         "held_nanos": "CASE WHEN state = 'ambiguous' THEN 0 ELSE held_nanos END",
         "unknown_nanos": "unknown_nanos",
-        "wasted_nanos": "wasted_nanos",
-        **{f"wasted_{kind}_nanos": text for kind, text in zip(_WASTE, wasted, strict=True)},
     }
-    of_lines = {
-        "charged_nanos": "CASE WHEN kind = 'refund' THEN 0 ELSE amount_nanos END",
-        "refunded_nanos": "CASE WHEN kind = 'refund' THEN -amount_nanos ELSE 0 END",
-        "billed_nanos": "amount_nanos",
+    columns = {**of_jobs, "of_row": "coalesce(billed_nanos, 0)", "given_back": "0", "refunded_nanos": "0"}
+    jobs = ", ".join(f"{sql.whole(text)} AS {name}" for name, text in columns.items())
+    refunds = {
+        "charge_lines": columns | dict.fromkeys(columns, "0") | {"refunded_nanos": "-amount_nanos"},
+        "refunds": columns | dict.fromkeys(columns, "0") | {"given_back": "amount_nanos"},
     }
-    names = [*of_jobs, *of_lines]
-    jobs = ", ".join(f"{sql.whole(of_jobs.get(name, '0'))} AS {name}" for name in names)
-    lines = ", ".join(sql.whole(of_lines.get(name, "0")) for name in names)
-    sums = ", ".join(f"{sql.sum(name)} AS {name}" for name in names)
+    lines = {name: ", ".join(map(sql.whole, texts.values())) for name, texts in refunds.items()}
+    wasted = {f"wasted_{kind}_nanos": f"CASE WHEN wasted_kind = '{kind}' THEN of_row ELSE 0 END" for kind in _WASTE}
+    figures = {
+        **{name: name for name in of_jobs},
+        "wasted_nanos": "CASE WHEN wasted_kind IS NULL THEN 0 ELSE of_row END",
+        **wasted,
+        "charged_nanos": "of_row + given_back",
+        "refunded_nanos": "refunded_nanos",
+        "billed_nanos": "of_row + given_back - refunded_nanos",
+    }
+    sums = ", ".join(f"{sql.sum(text)} AS {name}" for name, text in figures.items())
     shown = ("billed", "charged", "refunded", "wasted", "unknown")
     usd = ", ".join(f"{sql.usd(f'{name}_nanos')} AS {name}_usd" for name in shown)
-    return f"""SELECT {keys}, {", ".join(names)}, {usd}
+    return f"""SELECT {keys}, {", ".join(figures)}, {usd}
 FROM (
     SELECT {keys}, {sums}
     FROM (
-        SELECT {keys}, {jobs} FROM job_costs
+        SELECT {keys}, wasted_kind, {jobs} FROM job_costs
         UNION ALL
-        SELECT {keys}, {lines} FROM charge_lines
+        SELECT {keys}, NULL, {lines["charge_lines"]} FROM charge_lines WHERE kind = 'refund'
+        UNION ALL
+        SELECT {keys}, NULL, {lines["refunds"]} FROM (
+            SELECT j.*, e.amount_nanos FROM money_entries e JOIN job_costs j ON j.job_id = e.job_id WHERE e.kind = 'refund'
+        ) refunds
     ) facts
     GROUP BY {keys}
 ) sums"""
