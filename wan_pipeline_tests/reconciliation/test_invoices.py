@@ -212,6 +212,20 @@ def test_a_mistake_in_a_mapping_is_told_with_its_line(text: str, said: str) -> N
     assert all(problem.startswith("invoices/mapping.yaml") for problem in problems)
 
 
+def test_the_examples_of_the_documentation_are_mappings_one_for_each_provider() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reconciliation.md").read_text()
+    examples = [
+        "\n".join(line[4:] for line in lines)
+        for block in text.split("\n\n")
+        if (lines := block.splitlines())[0].startswith("    # invoices/")
+    ]
+    assert [mapping(example).provider for example in examples] == ["shortapi", "aimlapi", "wavespeed"]
+    titles = "Invoice Line,Job ID,Amount (USD),Created At,Type,Model,Currency\n"
+    row = "1,j,0.17,20/11/2026 08:00:00,usage,m,USD\n"
+    (line,) = read(f"a,b\nc,d\n{titles}{row}Sum,,0.17,,,,", examples[0])
+    assert (line.amount, line.at) == (Money.usd("0.17"), datetime(2026, 11, 20, tzinfo=UTC))
+
+
 # --- in the bucket ---
 
 
