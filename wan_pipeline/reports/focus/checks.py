@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from wan_pipeline.reports.focus.arrow import functions
-from wan_pipeline.reports.focus.data import ExportData, Pairs
+from wan_pipeline.reports.focus.arrow import flags, functions
+from wan_pipeline.reports.focus.data import ExportData
+from wan_pipeline.reports.focus.json_checks import JSON_CHECKS
 from wan_pipeline.reports.focus.rules import Rule, currencies, subcategories
 
 Check = Callable[[ExportData, Rule], Any]  # a boolean array: True where the rule is broken
@@ -18,7 +19,6 @@ Check = Callable[[ExportData, Rule], Any]  # a boolean array: True where the rul
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 _MOMENT = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
 _UNIT = r"^([1-9][0-9]* )?[A-Z][A-Za-z]*(-[A-Z][A-Za-z]*)*(/([1-9][0-9]* )?[A-Z][A-Za-z]*)?$"
-_PASCAL = r"^(x_)?[A-Z][A-Za-z0-9]*$"
 
 
 def _is_null(data: ExportData, rule: Rule) -> Any:
@@ -132,7 +132,7 @@ def _in_pricing_currency(data: ExportData, rule: Rule) -> Any:
     keys = zip(*(data.text[name].to_pylist() for name in needed), strict=True)
     rates = [1 if key[1] == "USD" else data.units_per_usd.get(key, 0) for key in keys]
     mine, theirs = data.places(rule.column), data.places(other)
-    return _flags(
+    return flags(
         a is not None and b is not None and a * 10**theirs != b * rate * 10**mine
         for a, b, rate in zip(data.units(rule.column), data.units(other), rates, strict=True)
     )
@@ -193,30 +193,7 @@ def _child_of(data: ExportData, rule: Rule) -> Any:
     parent = rule.arguments[0]
     pairs = zip(data.text[parent].to_pylist(), data.text[rule.column].to_pylist(), strict=True)
     allowed = subcategories()
-    return _flags(None not in pair and pair not in allowed for pair in pairs)
-
-
-def _key_values(data: ExportData, rule: Rule) -> Any:
-    """A JSON object; keys are there once; values are texts, numbers, booleans or null."""
-
-    def is_wrong(pairs: Pairs | None) -> bool:
-        return pairs is None or len(dict(pairs)) < len(pairs) or any(isinstance(value, list) for _, value in pairs)
-
-    valid = _valid(data, rule).to_pylist()
-    return _flags(there and is_wrong(pairs) for there, pairs in zip(valid, data.objects(rule.column), strict=True))
-
-
-def _of_pairs(broken: Callable[[Pairs, tuple[str, ...]], bool]) -> Check:
-    def check(data: ExportData, rule: Rule) -> Any:
-        return _flags(pairs is not None and broken(pairs, rule.arguments) for pairs in data.objects(rule.column))
-
-    return check
-
-
-def _odd_key(pairs: Pairs, _: tuple[str, ...]) -> bool:
-    import re
-
-    return any(re.match(_PASCAL, key) is None for key, _ in pairs)
+    return flags(None not in pair and pair not in allowed for pair in pairs)
 
 
 CHECKS: dict[str, Check] = {
@@ -246,14 +223,7 @@ CHECKS: dict[str, Check] = {
     "one_parent": _one_parent,
     "one_value_per": _one_value_per,
     "child_of": _child_of,
-    "key_values": _key_values,
-    "keys": _of_pairs(lambda pairs, begins: any(not key.startswith(begins) for key, _ in pairs)),
-    "keys_pascal": _of_pairs(_odd_key),
-    "keys_known": _of_pairs(lambda pairs, known: any(key not in known for key, _ in pairs)),
-    "keys_present": _of_pairs(lambda pairs, wanted: not {key for key, _ in pairs} >= set(wanted)),
-    "values_text": _of_pairs(lambda pairs, _: any(not isinstance(value, str) for _, value in pairs)),
-    "values_not_null": _of_pairs(lambda pairs, _: any(value is None for _, value in pairs)),
-    "values_not_empty": _of_pairs(lambda pairs, _: any(value == "" for _, value in pairs)),
+    **JSON_CHECKS,
 }
 
 
@@ -294,14 +264,8 @@ def _pairwise(data: ExportData, columns: tuple[str, ...], broken: Callable[..., 
     if not data.is_decimal(*columns):
         return _nowhere(data)
     rows = zip(*map(data.units, columns), strict=True)
-    return _flags(None not in row and broken(*row) for row in rows)
-
-
-def _flags(values: Iterable[bool]) -> Any:
-    import pyarrow as pa
-
-    return pa.array(list(values), pa.bool_())
+    return flags(None not in row and broken(*row) for row in rows)
 
 
 def _nowhere(data: ExportData) -> Any:
-    return _flags([False] * data.rows)
+    return flags([False] * data.rows)

@@ -70,10 +70,14 @@ def _units_of(array: Any) -> list[int | None]:
 
 def _pairs(text: str) -> Pairs | None:
     try:
-        value = json.loads(text, object_pairs_hook=_Object)
+        value = json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse)
     except ValueError:
         return None
     return list(value) if isinstance(value, _Object) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 class _Object(list[tuple[str, Any]]):
