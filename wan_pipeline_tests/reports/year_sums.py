@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -44,6 +44,8 @@ def check_reports(engine: Engine, tally: Tally, periods: Sequence[Period]) -> No
     for period in periods:
         report = period_report(engine, period)
         since, until = period.since.date(), period.until.date()
+        for each in report.days:  # of a month
+            assert _numbers(each.figures) == tally.total(each.day, each.day + timedelta(days=1)), each.day
         for dimensions, sums in zip(_BREAKDOWNS, added, strict=True):
             found = {key: _numbers(figures) for key, figures in report.by(*dimensions, simulated=False).items()}
             assert found == tally.by(dimensions, since, until), (period, dimensions)
