@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from wan_pipeline.providers.base import Model, PollError
     from wan_pipeline.providers.client import HttpProviderClient
     from wan_pipeline.providers.drift import Drift
+    from wan_pipeline.providers.wavespeed_schema import PublishedSchema
     from wan_pipeline.spend.ledger import Ledger
 
 _LATELY = timedelta(days=7)
@@ -40,6 +43,38 @@ def told_prices(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "prices", "ok", f"{model_id}: its provider names the catalog's prices, {heard.count(model_id)} asked"
             )
+    yield from _published(settings, dict.fromkeys(heard))
+
+
+def _published(settings: Settings, heard: Collection[str]) -> Iterator[Finding]:
+    """What providers that can be asked publish of these models' parameters, where it is not what is sent."""
+    from wan_pipeline.providers.base import PollError
+    from wan_pipeline.providers.catalog import catalog
+    from wan_pipeline.providers.schema_drift import schema_drift
+
+    for model_id in heard:
+        model = catalog()[model_id]
+        said = asyncio.run(_schema_of(settings, model))
+        if said is None:
+            continue
+        published, submit_path = said
+        if isinstance(published, PollError):
+            yield Finding("parameters", "note", f"{model_id}: what it takes could not be asked: {published.reason}")
+            continue
+        drift = schema_drift(model, published, submit_path)
+        if drift is None:
+            yield Finding("parameters", "ok", f"{model_id}: its provider publishes the parameters that are sent")
+        else:
+            yield Finding("parameters", "note", f"{drift.subject}: {drift.detail}", drift.remedy)
+
+
+async def _schema_of(settings: Settings, model: Model) -> tuple[PublishedSchema | PollError, str] | None:
+    from wan_pipeline.providers.wavespeed_schema import SchemaTeller
+
+    async with _client(settings, model.provider) as client:
+        if not isinstance(client, SchemaTeller):
+            return None
+        return await client.published_schema(model), client.submit_path(model)
 
 
 def seen_in(ledger: Ledger, settings: Settings) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ from wan_pipeline.providers.wavespeed_books import BILLINGS, Books
 from wan_pipeline.providers.wavespeed_look import KEEPS, WaveSpeedLook
 from wan_pipeline.providers.wavespeed_prices import PATH as PRICE_PATH
 from wan_pipeline.providers.wavespeed_prices import price_question, read_price
+from wan_pipeline.providers.wavespeed_schema import PATH as MODELS_PATH
+from wan_pipeline.providers.wavespeed_schema import PublishedSchema, read_published
 from wan_pipeline.providers.words import as_object, job_id_in, message_in, moment_in, seconds_in
 from wan_pipeline.spend.audit_records import StatementLine
 
@@ -125,6 +127,16 @@ class WaveSpeedClient(HttpProviderClient):
             if isinstance(read, PollError)
             else read
         )
+
+    async def published_schema(self, model: Model) -> PublishedSchema | PollError:
+        """See `wavespeed_schema.SchemaTeller`. Raises ValueError for another provider's model."""
+        self._own(model)
+        answer = await self._http.get(MODELS_PATH, {})
+        return answer if isinstance(answer, PollError) else read_published(as_object(answer.payload), model)
+
+    def submit_path(self, model: Model) -> str:
+        """See `wavespeed_schema.SchemaTeller`."""
+        return self._submit_path(model)
 
     async def _look_for(self, lost: LostSubmission) -> SearchResult:
         books = Books(self._http, self._pace)

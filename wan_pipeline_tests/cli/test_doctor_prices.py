@@ -16,6 +16,7 @@ from wan_pipeline.cli.app import run
 from wan_pipeline.money import Money
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import JobState
+from wan_pipeline_tests.providers.test_schema_drift import SCHEMA, listed
 from wan_pipeline_tests.spend.samples import bought, finish, request_for
 
 FLASH = "wavespeed/wan-2.6-i2v-flash"
@@ -83,9 +84,17 @@ def test_a_setting_that_was_refused_by_name_is_noted(home: Path, capsys: pytest.
 
 @contextmanager
 def price_endpoint(factor: float, status: int = 200) -> Generator[str]:
-    """Names the documented prices, times this, and takes nothing but questions for prices."""
+    """Names the documented prices, times this, lists the model with its documented parameters, and takes no order."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/api/v3/models"
+            body = json.dumps(listed(SCHEMA)).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
         def do_POST(self) -> None:
             asked: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             inputs = asked["inputs"]
@@ -120,13 +129,20 @@ def test_in_live_mode_the_price_endpoint_is_held_against_the_catalog(
         monkeypatch.setenv(name, value)
     with price_endpoint(1) as url:
         monkeypatch.setenv("WAVESPEED_BASE_URL", url)
-        (fine,) = found(capsys, "prices")
+        fine, parameters = found(capsys, "prices", "parameters")
+        assert parameters["detail"] == f"{FLASH}: its provider publishes the parameters that are sent"
         assert fine["detail"] == f"{FLASH}: its provider names the catalog's prices, 4 asked"
     with price_endpoint(1.2) as url:
         monkeypatch.setenv("WAVESPEED_BASE_URL", url)
         (drift,) = found(capsys, "prices")
         assert drift["status"] == "note"
         assert "5 s 1080p with sound: 0.45 USD, the catalog 0.375 USD" in drift["detail"]
+    monkeypatch.setitem(SCHEMA["properties"], "duration", {"minimum": 2, "maximum": 10})
+    with price_endpoint(1) as url:
+        monkeypatch.setenv("WAVESPEED_BASE_URL", url)
+        (drift,) = found(capsys, "parameters")
+        assert "duration is not taken above 10, the document says 15" in drift["detail"]
+        assert "wan_pipeline/providers/wavespeed_wan26_flash.py" in drift["remedy"]
     with price_endpoint(1, status=403) as url:
         monkeypatch.setenv("WAVESPEED_BASE_URL", url)
         (unasked,) = found(capsys, "prices")
