@@ -3,8 +3,8 @@
 python -m benchmarks.year sqlite:////tmp/year.sqlite [--jobs 1000000] [--days 400] [--seed 1] [--last-day 2026-11-19]
         [--books FOLDER]
 
-With --books its providers' books too: the lines that a program reads into the ledger's statements, ShortAPI's invoices into
-a bucket in this folder.
+With --books its providers' books of the last 150 days too: the lines that a program reads into the ledger's statements,
+ShortAPI's invoices into a bucket in this folder.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pathlib import Path
 from wan_pipeline.bucket import open_bucket
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline_tests.reports.year import Year
-from wan_pipeline_tests.reports.year_books import INVOICED, SOURCES, BookLine, lines_of, statement_lines, topups
+from wan_pipeline_tests.reports.year_books import SOURCES, lines_of, statement_lines, topups
 from wan_pipeline_tests.reports.year_invoices import write_invoices
 from wan_pipeline_tests.reports.year_writing import write_year
+
+_BOOKS_DAYS = 150
 
 
 def write_books(url: str, year: Year, folder: Path) -> None:
     """Every line of every provider's books, as an earlier reconciliation would have kept it."""
-    invoiced: list[BookLine] = []
+    since = year.end - timedelta(days=_BOOKS_DAYS)
+    lines = [line for job in year.each_job() if job.claimed_at >= since for line in lines_of(job)]
+    lines += topups(since, year.end)
     with Ledger.open(url) as ledger:
-        for batch in year.batches():
-            lines = [line for job in batch.jobs for line in lines_of(job)]
-            ledger.statements.add(statement_lines(line for line in lines if line.provider in SOURCES))
-            invoiced += [line for line in lines if line.provider == INVOICED]
-        ledger.statements.add(statement_lines(topups(year.end - timedelta(days=year.days), year.end)))
-    write_invoices(open_bucket(str(folder)), invoiced)
+        ledger.statements.add(statement_lines(line for line in lines if line.provider in SOURCES))
+    write_invoices(open_bucket(str(folder)), lines)
 
 
 def main() -> int:
