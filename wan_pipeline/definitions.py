@@ -10,7 +10,7 @@ from wan_pipeline.defs.alerting import alert_sensor
 from wan_pipeline.defs.assets import shots_to_videos
 from wan_pipeline.defs.budgets import budgets
 from wan_pipeline.defs.changed_reports import changed_reports
-from wan_pipeline.defs.focus import focus_export_job, focus_exports, monthly_focus_export
+from wan_pipeline.defs.focus import changed_exports, focus_export_job, focus_exports, monthly_focus_export
 from wan_pipeline.defs.jobs import daily_report, make_videos, monthly_report, quote_shots
 from wan_pipeline.defs.reconciling import daily_reconciliation, reconcile_books, reconciliations
 from wan_pipeline.defs.recovery import recovery_sensor
@@ -27,7 +27,7 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> dg.Def
         assets=[shots_to_videos, cost_reports, monthly_cost_reports, focus_exports, reconciliations, budgets],
         jobs=[make_videos, quote_shots, daily_report, monthly_report, focus_export_job, reconcile_books, resolve_job],
         schedules=[due_shots, daily_cost_report, monthly_cost_report, monthly_focus_export, daily_reconciliation],
-        sensors=[bucket_sensor, recovery_sensor, changed_reports, alert_sensor],
+        sensors=[bucket_sensor, recovery_sensor, changed_reports, changed_exports, alert_sensor],
         resources=resources(resource_overrides or {}),
         executor=dg.in_process_executor,
     )

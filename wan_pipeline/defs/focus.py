@@ -1,4 +1,4 @@
-"""The month's FOCUS export as an asset, with its job and its schedule. Any figure of it is in reports/focus."""
+"""The month's FOCUS export as an asset; its job, its schedule, a sensor that has it made anew. Its figures: reports/focus."""
 
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 
@@ -18,6 +18,8 @@ from wan_pipeline.defs.run_tags import ASKED_BY, NO_RUN_RETRIES, AskedBy
 
 if TYPE_CHECKING:
     from wan_pipeline.reports.focus import FocusExport
+
+_REPORTS_PER_TICK = 100
 
 
 @dg.asset(
@@ -89,3 +91,34 @@ def monthly_focus_export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest
     moment: datetime = context.scheduled_execution_time.astimezone(UTC)
     month = (moment.replace(day=1) - timedelta(days=1)).strftime("%Y-%m")
     return dg.RunRequest(run_key=f"focus-{month}", partition_key=month, tags={ASKED_BY: str(AskedBy.SCHEDULE)})
+
+
+@dg.sensor(
+    name="changed_exports",
+    job=focus_export_job,
+    minimum_interval_seconds=600,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Has the FOCUS export of a month made anew whose report was: what changed the one is in the other.",
+)
+def changed_exports(context: dg.SensorEvaluationContext, installation: Installation) -> dg.SensorResult:
+    """One tick: of the monthly reports since the last one, those of months that are exported already."""
+    from wan_pipeline.reports.focus import key_of
+    from wan_pipeline.reports.period import Period
+
+    cursor = context.cursor or ""
+    seen = int(cursor) if cursor.isdigit() else 0
+    wanted = dg.AssetRecordsFilter(asset_key=names.MONTHLY_COST_REPORTS, after_storage_id=seen)
+    records = context.instance.fetch_materializations(wanted, limit=_REPORTS_PER_TICK, ascending=True).records
+    newest = {record.partition_key: record.storage_id for record in records if record.partition_key}
+    requests: list[dg.RunRequest] = []
+    if newest:
+        with installation.open() as opened:
+            for name, storage_id in newest.items():
+                month = Period.parse(name)
+                key = f"{key_of(month, simulated=opened.simulated)}.csv"
+                if month.is_over(datetime.now(UTC)) and opened.bucket.exists(key):
+                    tags = {ASKED_BY: str(AskedBy.SENSOR)}
+                    requests.append(dg.RunRequest(run_key=f"focus-{name}-{storage_id}", partition_key=name, tags=tags))
+    reason = None if requests else "no exported month has a newer report"
+    last = max(newest.values(), default=seen)
+    return dg.SensorResult(run_requests=requests, skip_reason=reason, cursor=str(last))

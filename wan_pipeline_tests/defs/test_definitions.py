@@ -94,6 +94,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
     assert [(sensor.name, sensor.default_status.value) for sensor in repository.sensor_defs] == [
         ("alert_sensor", "RUNNING"),
         ("bucket_sensor", "RUNNING"),
+        ("changed_exports", "RUNNING"),
         ("changed_reports", "RUNNING"),
         ("recovery_sensor", "RUNNING"),
     ]

@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from wan_pipeline.defs.focus import monthly_focus_export
+from wan_pipeline.defs.focus import changed_exports, monthly_focus_export
 from wan_pipeline.money import Money
 from wan_pipeline_tests.defs.lab import Lab
 
@@ -52,6 +52,32 @@ def test_an_export_that_breaks_a_rule_is_a_failure_that_says_which_and_nothing_i
     assert not result.success
     assert "breaks the rule BillingCurrency" in lab.failure(result)
     assert not (lab.bucket / "reports").exists()
+
+
+def test_an_exported_months_new_report_has_it_exported_anew_once_and_no_other_month_is(lab: Lab) -> None:
+    def tick(cursor: str | None) -> tuple[list[str | None], str | None]:
+        resources = {"installation": lab.installation}
+        with dg.build_sensor_context(lab.instance, cursor, resources=resources) as context:
+            result = changed_exports(context)
+        assert isinstance(result, dg.SensorResult)
+        return [request.partition_key for request in result.run_requests or ()], result.cursor
+
+    def report(*months: str) -> None:
+        for month in months:
+            lab.instance.report_runless_asset_event(dg.AssetMaterialization("monthly_cost_reports", partition=month))
+
+    running = f"{datetime.now(UTC):%Y-%m}"
+    report("2026-01", "2026-02", running)
+    asked, cursor = tick(None)
+    assert asked == []  # none of them is exported
+
+    for month in ("2026-02", running):
+        lab.put(f"reports/{month.replace('-', '/')}/focus-{month}-simulated.csv", "")
+    assert tick(cursor)[0] == []  # their reports are older than the last tick
+    report("2026-01", "2026-02", running, "2026-02")
+    asked, cursor = tick(cursor)
+    assert asked == ["2026-02"]  # the running month's comes with the schedule
+    assert tick(cursor)[0] == []
 
 
 def test_the_schedule_exports_the_month_before_its_ticks_even_when_it_comes_late() -> None:
