@@ -1,4 +1,4 @@
-"""The month's FOCUS export as an asset; its job, schedule, and a sensor that has it made anew. Its figures: reports/focus."""
+"""The month's FOCUS export as an asset; its job, schedule, and the sensor that remakes it. Its figures: reports/focus."""
 
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 

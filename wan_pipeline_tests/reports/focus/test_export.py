@@ -7,13 +7,17 @@ import io
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wan_pipeline.money import Money
 from wan_pipeline.reports.focus import FocusExport
+from wan_pipeline.reports.focus.pricing import divided
 from wan_pipeline.reports.period import Period
 from wan_pipeline.spend.records import EntryKind, JobState
 from wan_pipeline_tests.reports.focus.months import (
@@ -69,6 +73,16 @@ def test_a_fraction_that_does_not_end_is_rounded_in_the_unit_price_and_never_in_
     assert row["ContractedUnitPrice"] == Decimal("0.142857142857")
     assert row["ContractedCost"] == 7 * Decimal("0.142857142857")
     assert abs(row["ContractedCost"] - 1) < Decimal("0.00000000001")
+
+
+@given(st.integers(-(10**30), 10**30), st.integers(-(10**9), 10**9).filter(bool))
+def test_a_quotient_is_rounded_to_the_nearest_half_to_even(number: int, by: int) -> None:
+    assert divided(number, by) == round(Fraction(number, by))
+
+
+@given(st.integers(-(10**9), 10**9))
+def test_a_half_is_rounded_to_the_even_neighbour(number: int) -> None:
+    assert divided(2 * number + 1, 2) % 2 == 0
 
 
 def test_a_quote_of_one_amount_is_the_list_price_and_a_span_is_none() -> None:
