@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from wan_pipeline.bucket import Bucket
@@ -58,12 +58,23 @@ class RefusedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceSet:
+    """The files of one mapping: one set of books. `lines`: of all of them; the same id in two files is told apart."""
+
+    mapping_key: str
+    provider: str
+    files: tuple[InvoiceFile, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Invoices:
     """All that lies below `invoices/`."""
 
     files: tuple[InvoiceFile, ...] = ()
     refused: tuple[RefusedFile, ...] = ()
-    notes: tuple[str, ...] = field(default=())  # what was left out, and why
+    notes: tuple[str, ...] = ()  # what was left out, and why
+    sets: tuple[InvoiceSet, ...] = ()
 
 
 def read_invoices(bucket: Bucket) -> Invoices:
@@ -84,7 +95,7 @@ def read_invoices(bucket: Bucket) -> Invoices:
                 refused.append(read)
             case str():
                 notes.append(read)
-    return Invoices(tuple(files), tuple(refused), tuple(notes))
+    return Invoices(tuple(files), tuple(refused), tuple(notes), tuple(_sets(files)))
 
 
 def mapping_places(key: str) -> list[str]:
@@ -157,15 +168,17 @@ def _read(
     return InvoiceFile(key, mapping_key, mapping.provider, tuple(lines), days, found.modified_at)
 
 
-def lines_of(files: Sequence[InvoiceFile]) -> list[Line]:
-    """The lines of one set of books; the same id in two files is told apart."""
-    seen: Counter[str] = Counter()
-    lines: list[Line] = []
-    for file in files:
-        for line in file.lines:
-            seen[line.line_id] += 1
-            lines.append(replace(line, occurrence=seen[line.line_id]))
-    return lines
+def _sets(files: Sequence[InvoiceFile]) -> Iterable[InvoiceSet]:
+    for mapping_key in sorted({file.mapping_key for file in files}):
+        mine = tuple(file for file in files if file.mapping_key == mapping_key)
+        seen: Counter[str] = Counter()
+        lines: list[Line] = []
+        for file in mine:
+            for line in file.lines:
+                seen[line.line_id] += 1
+                count = seen[line.line_id]
+                lines.append(line if count == line.occurrence else replace(line, occurrence=count))
+        yield InvoiceSet(mapping_key, mine[0].provider, mine, tuple(lines))
 
 
 def _names(key: str, provider: str) -> bool:

@@ -122,10 +122,10 @@ def compare(book: Book, ours: Ours, period: Period) -> Comparison:
             of_job.setdefault(job_id, []).append(line)
         elif _within(line, period):
             unknown.append(line)
-    settled = [settle(job, of_job.get(job.id, []), book) for job in ours.jobs.values()]
-    rows = [row for each in settled if (row := _row(each, book, ours, period)) is not None]
+    parts = [_part(settle(job, of_job.get(job.id, []), book), period) for job in ours.jobs.values()]
+    rows = [row for part in parts if (row := _row(part, book, ours, period)) is not None]
     rows += _unknown_rows(unknown, book, ours)
-    balance, not_covered = _balance(settled, rows, ours, period)
+    balance, not_covered = _balance(parts, rows, ours, period)
     return Comparison(book, tuple(rows), balance, not_covered, tuple(others))
 
 
@@ -133,43 +133,56 @@ def _within(line: Line, period: Period) -> bool:
     return period.since <= line.at < period.until
 
 
-def _theirs(settled: Settled, period: Period) -> Money:
-    job = settled.job
-    charged_now = period.since <= job.moment < period.until
-    return Money.total(
-        line.signed
-        for line in settled.lines
-        if (charged_now if line.kind is LineKind.CHARGE else _within(line, period))
-    )
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a settled job lies within the period. In nano-dollars: of these there are many."""
+
+    settled: Settled
+    mine: bool  # is its charge the period's
+    theirs: int
+    ours: int
+    ledger: int
 
 
-def _ours(settled: Settled, period: Period) -> Money:
-    job = settled.job
-    charged = job.charged if settled.counts and period.since <= job.moment < period.until else ZERO
-    return charged - Money.total(each.amount for each in settled.refunds if period.since <= each.at < period.until)
+def _part(settled: Settled, period: Period) -> _Part:
+    job, since, until = settled.job, period.since, period.until
+    mine = since <= job.moment < until
+    theirs = 0
+    for line in settled.lines:
+        if line.kind is LineKind.CHARGE:
+            theirs += line.amount.nanos if mine else 0
+        elif since <= line.at < until:
+            theirs -= line.amount.nanos
+    charged = job.charged.nanos if mine else 0
+    ours = charged if settled.counts else 0
+    if job.refunds:
+        ours -= sum(each.amount.nanos for each in settled.refunds if since <= each.at < until)
+        charged -= sum(each.amount.nanos for each in job.refunds if since <= each.at < until)
+    return _Part(settled, mine, theirs, ours, charged)
 
 
 def in_ledger(job: OurJob, period: Period) -> Money:
     """What the ledger has billed for this job in the period: charges less what was given back in it."""
-    charged = job.charged if period.since <= job.moment < period.until else ZERO
-    return charged - Money.total(each.amount for each in job.refunds if period.since <= each.at < period.until)
+    return Money(_part(Settled(job, (), counts=False, refunds=(), differences=()), period).ledger)
 
 
-def _row(settled: Settled, book: Book, ours: Ours, period: Period) -> Row | None:
+def _row(part: _Part, book: Book, ours: Ours, period: Period) -> Row | None:
     """None: neither side has anything of it in the period."""
-    job = settled.job
+    settled, job = part.settled, part.settled.job
+    if part.mine and not settled.differences and not job.refunds and len(settled.lines) == 1:  # nearly all of them
+        return Row(job, settled.lines, Money(part.theirs), Money(part.ours))
     findings = tuple(
         _finding(each, book, ours, job)
         for each in settled.differences
         if not each.pending and period.since <= each.moment < period.until
     )
-    theirs, here = _theirs(settled, period), _ours(settled, period)
-    mine = period.since <= job.moment < period.until
-    lines = tuple(line for line in settled.lines if (mine if line.kind is LineKind.CHARGE else _within(line, period)))
+    lines = tuple(
+        line for line in settled.lines if (part.mine if line.kind is LineKind.CHARGE else _within(line, period))
+    )
     pending = any(each.pending and period.since <= each.moment < period.until for each in settled.differences)
-    if not findings and not lines and not here and not pending:
+    if not findings and not lines and not part.ours and not pending:
         return None
-    return Row(job, lines, theirs, here, pending, findings)
+    return Row(job, lines, Money(part.theirs), Money(part.ours), pending, findings)
 
 
 def _finding(difference: Difference, book: Book, ours: Ours, job: OurJob) -> Finding:
@@ -227,44 +240,42 @@ def _unknown_row(kind: Kind, line: Line, book: Book, ours: Ours) -> Row:
     return Row(None, (line,), line.signed, ZERO, findings=(finding,))
 
 
-def _balance(settled: Sequence[Settled], rows: Sequence[Row], ours: Ours, period: Period) -> tuple[Balance, int]:
+def _balance(parts: Sequence[_Part], rows: Sequence[Row], ours: Ours, period: Period) -> tuple[Balance, int]:
     """The sums and what lies between them; and how many jobs of the period these books say nothing of."""
-    ledger = Money.total(in_ledger(job, period) for job in ours.jobs.values())
-    counted = Money.total(_ours(each, period) for each in settled)
-    theirs = Money.total(row.theirs for row in rows)
+    ledger = sum(part.ledger for part in parts)
+    counted = sum(part.ours for part in parts)
+    theirs = Money(sum(row.theirs.nanos for row in rows))
     findings = [finding for row in rows for finding in row.findings]
     by_kind = {kind: sum_of([each for each in findings if each.kind is kind]) for kind in Kind}
-    pending = elsewhere = ZERO
-    for each in settled:
-        here = _theirs(each, period) - _ours(each, period)
-        now = [item for item in each.differences if period.since <= item.moment < period.until]
-        named = Money.total(item.difference for item in now)
-        pending += Money.total(item.difference for item in now if item.pending)
-        elsewhere += here - named
+    pending = elsewhere = 0
+    for part in parts:
+        settled = part.settled
+        now = [each for each in settled.differences if period.since <= each.moment < period.until]
+        pending += sum(each.difference.nanos for each in now if each.pending)
+        elsewhere += part.theirs - part.ours - sum(each.difference.nanos for each in now)
         # All over time, what differs is what was named: nothing can hide on another day.
-        whole = Money.total(line.signed for line in each.lines) - _whole(each)
-        if whole != Money.total(item.difference for item in each.differences):
-            raise AssertionError(f"{each.job.named}: its differences are not the difference, {whole} USD")
+        if _whole(settled) != sum(each.difference.nanos for each in settled.differences):
+            raise AssertionError(f"{settled.job.named}: its differences are not the whole difference")
     balance = Balance(
-        ledger=ledger,
-        not_covered=ledger - counted,
+        ledger=Money(ledger),
+        not_covered=Money(ledger - counted),
         missing_here=by_kind[Kind.MISSING_HERE],
         missing_there=by_kind[Kind.MISSING_THERE],
         other_amount=by_kind[Kind.OTHER_AMOUNT],
         doubled=by_kind[Kind.DOUBLED],
-        pending=pending,
-        elsewhere=elsewhere,
+        pending=Money(pending),
+        elsewhere=Money(elsewhere),
         theirs=theirs,
     )
-    steps = [amount for _, amount in balance.lines[:-1]]
-    if Money.total(steps) != theirs:
-        raise AssertionError(f"{ours.provider}, {period}: {Money.total(steps)} USD is not their {theirs} USD")
-    uncovered = sum(
-        1 for each in settled if not each.counts and each.job.charged and period.since <= each.job.moment < period.until
-    )
+    steps = Money.total(amount for _, amount in balance.lines[:-1])
+    if steps != theirs:
+        raise AssertionError(f"{ours.provider}, {period}: {steps} USD is not their {theirs} USD")
+    uncovered = sum(1 for part in parts if part.mine and not part.settled.counts and part.settled.job.charged)
     return balance, uncovered
 
 
-def _whole(settled: Settled) -> Money:
-    charged = settled.job.charged if settled.counts else ZERO
-    return charged - Money.total(each.amount for each in settled.refunds)
+def _whole(settled: Settled) -> int:
+    """Their nano-dollars less ours, on whatever day."""
+    theirs = sum(line.signed.nanos for line in settled.lines)
+    charged = settled.job.charged.nanos if settled.counts else 0
+    return theirs - charged + sum(each.amount.nanos for each in settled.refunds)

@@ -16,11 +16,11 @@ from wan_pipeline.money import Money
 from wan_pipeline.providers.connect import PROVIDERS
 from wan_pipeline.reconciliation import correcting, provider_books
 from wan_pipeline.reconciliation.findings import Finding, Standing
-from wan_pipeline.reconciliation.invoices import InvoiceFile, Invoices, RefusedFile, lines_of, read_invoices, spans_of
+from wan_pipeline.reconciliation.invoices import Invoices, InvoiceSet, RefusedFile, read_invoices, spans_of
 from wan_pipeline.reconciliation.ledger_side import Corrected, LedgerSide
 from wan_pipeline.reconciliation.matching import Comparison, Ours, compare, in_ledger
 from wan_pipeline.reconciliation.provider_books import Connect, Reading
-from wan_pipeline.reconciliation.sides import Book
+from wan_pipeline.reconciliation.sides import Book, Line
 from wan_pipeline.reports.period import Period
 from wan_pipeline.spend.audit_records import Explanation
 from wan_pipeline.spend.ledger import Ledger
@@ -107,7 +107,7 @@ class Reconciler:
         the same. Raises BucketError."""
         now = self.ledger.now()
         invoices = self.invoices() if invoices is None else invoices
-        files = [file for file in invoices.files if file.provider == provider]
+        files = [each for each in invoices.sets if each.provider == provider]
         side = self._side(provider, period)
         reading = provider_books.read(self.connect, side, now)
         self.ledger.statements.add(reading.lines)
@@ -150,11 +150,10 @@ class Reconciler:
         return LedgerSide.read(self.ledger.engine, provider, period, simulated=self.simulated)
 
     def _compare(
-        self, side: LedgerSide, reading: Reading, files: Sequence[InvoiceFile], now: datetime
+        self, side: LedgerSide, reading: Reading, files: Sequence[InvoiceSet], now: datetime
     ) -> list[Comparison]:
         books = [provider_books.book(reading, self.ledger, side, now)]
-        for mapping_key in sorted({file.mapping_key for file in files}):
-            books.append(_invoice_book(side, mapping_key, [file for file in files if file.mapping_key == mapping_key]))
+        books += [_invoice_book(side, each) for each in files]
         ours = Ours(side.provider, side.simulated, side.jobs, side.known, side.ambiguous)
         return [compare(book, ours, side.period) for book in books if book is not None]
 
@@ -163,29 +162,29 @@ class Reconciler:
         return self.ledger.statements.explanations(keys) if keys else {}
 
 
-def _invoice_book(side: LedgerSide, mapping_key: str, files: Sequence[InvoiceFile]) -> Book | None:
+def _invoice_book(side: LedgerSide, invoices: InvoiceSet) -> Book | None:
     """One set of invoices, where it tells anything of the period: of a day, of a job, or by a line that is dated so."""
-    period = side.period
-    lines = lines_of(files)
+    period, files = side.period, invoices.files
     undated = {line.reference for file in files if file.days is None for line in file.lines}
-    near = {line.reference for line in lines if period.since <= line.at < period.until} | undated
+    near = {line.reference for line in invoices.lines if period.since <= line.at < period.until} | undated
     side.look_up(reference for reference in near if reference is not None)
-    moments = {ref: side.jobs[job_id].moment for ref, job_id in side.known.items() if job_id in side.jobs}
+    moments = {reference: side.jobs[job_id].moment for reference, job_id in side.known.items()}
     spans = spans_of(files, moments)
+    lines = tuple(
+        line for line in invoices.lines if line.reference in side.known or period.since <= line.at < period.until
+    )
     touches = any(first < period.until and last > period.since for first, last in spans)
-    if not touches and not any(_belongs(line.reference, line.at, side, moments) for line in lines):
+    if not touches and not any(_belongs(line, moments, period) for line in lines):
         return None
     names = ", ".join(file.key for file in files[:3])
     title = names if len(files) <= 3 else f"{names} and {len(files) - 3} more"
     # A file cannot tell of what came after it was put there; of all before, it can.
     as_of = max(file.modified_at for file in files)
-    return Book(mapping_key, title, tuple(lines), tuple(spans), as_of, lag=timedelta(), by_day=True)
+    return Book(invoices.mapping_key, title, lines, tuple(spans), as_of, lag=timedelta(), by_day=True)
 
 
-def _belongs(reference: str | None, at: datetime, side: LedgerSide, moments: dict[str, datetime]) -> bool:
-    period = side.period
-    moment = moments.get(reference or "")
-    return period.since <= (moment or at) < period.until
+def _belongs(line: Line, moments: dict[str, datetime], period: Period) -> bool:
+    return period.since <= moments.get(line.reference or "", line.at) < period.until
 
 
 def _findings(comparisons: Sequence[Comparison], said: dict[str, Explanation]) -> list[Finding]:

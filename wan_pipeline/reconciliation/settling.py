@@ -50,6 +50,8 @@ class Settled:
 
 def settle(job: OurJob, lines: list[Line], book: Book) -> Settled:
     """The job against these lines, which are all that name it in these books."""
+    if len(lines) == 1 and not job.refunds and _agrees(job, lines[0], book):  # nearly all of them
+        return Settled(job, tuple(lines), counts=True, refunds=(), differences=())
     charges, refunds = of_kind(lines, LineKind.CHARGE), of_kind(lines, LineKind.REFUND)
     counts = bool(charges) or book.covers(job.moment)
     given_back = _refunds_that_count(job, refunds, book)
@@ -89,6 +91,15 @@ def settle(job: OurJob, lines: list[Line], book: Book) -> Settled:
         )
         differences += _wrong_days(job, charges, [], (), book)
     return Settled(job, tuple(lines), counts, given_back, tuple(differences))
+
+
+def _agrees(job: OurJob, line: Line, book: Book) -> bool:
+    """One charge, the same on both sides, on the day that it belongs to."""
+    return (
+        line.kind is LineKind.CHARGE
+        and line.amount == job.billed
+        and (line.is_dated(job.moment) or not (book.by_day or _is_out_of_time(line, job, book)))
+    )
 
 
 def of_kind(lines: list[Line], kind: LineKind) -> list[Line]:

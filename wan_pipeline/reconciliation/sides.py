@@ -114,7 +114,8 @@ class OurJob:
     @property
     def charged(self) -> Money:
         """Charges and adjustments, before what was given back."""
-        return Money.total([self.billed or ZERO, *(refund.amount for refund in self.refunds)])
+        billed = self.billed or ZERO
+        return Money.total([billed, *(refund.amount for refund in self.refunds)]) if self.refunds else billed
 
     @property
     def is_open(self) -> bool:
