@@ -61,9 +61,12 @@ def _print_shots(made: Quotation) -> None:
     for quote in made.quotes:
         if quote.problem:
             print(f"{quote.shot}: {quote.status}: {quote.problem}")
+    of_note: dict[str, list[str]] = {}
     for quote in made.quotes:
         for note in quote.notes:
-            print(f"{quote.shot}: {note}")
+            of_note.setdefault(note, []).append(quote.shot)
+    for note, shots in of_note.items():
+        print(f"{shots[0] if len(shots) == 1 else f'{len(shots)} shots, e.g. {shots[0]}'}: {note}")
 
 
 def _row(quote: ShotQuote) -> tuple[str, ...]:

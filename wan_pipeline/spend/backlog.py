@@ -125,8 +125,12 @@ class Plan:
             minutes = -(-self.busiest_ms // 60_000)
             pace = f", the slowest provider is busy for about {minutes} min" if minutes > 1 else ""
             return f"1 day: all of it fits into what is left today{pace}"
-        reason = self.words_of.get(self.limit, self.limit)
-        return f"{self.days} days, until {max(self.spent)}: {reason} ({self.limit})"
+        waits = sorted(self.stood_still.items(), key=lambda wait: (-wait[1], wait[0]))
+        reasons = [
+            f"{self.words_of.get(name, name)} {f'for {days} of them ' if len(waits) > 1 else ''}({name})"
+            for name, days in waits
+        ]
+        return f"{self.days} days, until {max(self.spent)}: {', '.join(reasons)}"
 
 
 def plan(backlog: Sequence[Waiting], room: Room, now: datetime) -> Plan:

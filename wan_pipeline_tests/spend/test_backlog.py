@@ -118,6 +118,15 @@ def test_the_pace_of_a_provider_and_not_before_make_a_backlog_long_too() -> None
     assert str(short) == "1 day: all of it fits into what is left today, the slowest provider is busy for about 3 min"
 
 
+def test_every_limit_that_was_waited_for_is_named_the_worst_first() -> None:
+    made = plan(shots(*[50] * 6), room(50, 100), NOW)  # two in November, two in December, two in January
+    assert list(made.spent)[-1] == date(2027, 1, 2)
+    assert str(made) == (
+        "36 days, until 2027-01-02: the monthly budget of 1.00 USD is the limit for 32 of them (WAN_MONTHLY_BUDGET_USD), "
+        "the daily budget of 0.50 USD is the limit for 3 of them (WAN_DAILY_BUDGET_USD)"
+    )
+
+
 def test_nothing_to_buy_takes_no_day() -> None:
     assert str(plan([], room(0, 0), NOW)) == "nothing is to be bought"
     assert plan([], room(0, 0), NOW).days == 0
