@@ -33,3 +33,15 @@ def test_demo_makes_videos_of_all_models_its_total_is_the_books_and_a_second_one
         assert any(video["shot"] in line and video["model"] in line for line in second.stdout.splitlines())
     assert "make dev" in second.stdout
     assert len(house.books.charges()) == len(videos)
+
+    # And the providers' own books agree, line by line; ShortAPI has none.
+    results = {each["provider"]: each for each in house.data("reconcile")}
+    assert {name: each["verdict"] for name, each in results.items()} == {
+        "wavespeed": "explained",
+        "aimlapi": "explained",
+        "shortapi": "no books",
+    }
+    for name in ("wavespeed", "aimlapi"):
+        (books,) = results[name]["books"]
+        assert (books["matched"], books["findings"], books["too_early"]) == (results[name]["jobs"], 0, 0)
+        assert books["ledger_usd"] == books["theirs_usd"] == results[name]["billed_usd"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -18,6 +19,7 @@ from wan_pipeline.money import Money
 from wan_pipeline.providers.connect import PROVIDERS as KNOWN
 from wan_pipeline.reconciliation.reconciling import Reconciler
 from wan_pipeline.reports.period import Period
+from wan_pipeline_tests.defs.dagster_dev import dagster_dev
 from wan_pipeline_tests.defs.lab import Lab
 
 INVOICE = "Task,Cost,Created\n{task},{cost},2026-03-14T12:00:00Z\n"
@@ -125,3 +127,15 @@ def test_each_day_is_reconciled_the_day_after_and_once_more_three_days_later() -
         f"2026-03-0{day}|{provider}" for day in (9, 6) for provider in PROVIDERS
     ]
     assert len({request.run_key for request in requests}) == 6
+
+
+@pytest.mark.long
+def test_a_backfill_of_no_rectangle_reconciles_exactly_what_was_asked_for(tmp_path: Path) -> None:
+    """By Dagster's own daemon: a run for each day and provider, none for one that was not chosen."""
+    keys = ["2026-01-01|wavespeed", "2026-01-02|aimlapi", "2026-01-02|shortapi", "2026-01-03|aimlapi"]
+    with dagster_dev(tmp_path / "home", {"WAN_SETTLE_SECONDS": "3600"}) as dev:
+        done = dev.wait_for_backfill(dev.backfill(["reconciliations"], keys))
+        assert done["status"] == "COMPLETED_SUCCESS"
+        assert len(done["runs"]) == len(keys)
+    files = sorted(path.name for path in (tmp_path / "home/bucket/reports/2026/01").glob("*.csv"))
+    assert files == sorted(f"reconciliation-{key.replace('|', '-')}-simulated.csv" for key in keys)

@@ -82,6 +82,14 @@ def test_a_line_of_the_next_day_by_a_microsecond() -> None:
     assert named(compared([line(1, at=late), line(2, at=MIDNIGHT)], jobs, MONTH)) == []
 
 
+def test_a_charge_that_is_entered_once_the_video_is_made_is_on_no_wrong_day_and_one_days_later_is() -> None:
+    late = MIDNIGHT - timedelta(minutes=1)
+    for at, wrong in ((MIDNIGHT + timedelta(minutes=1), []), (MIDNIGHT + timedelta(days=2), ["j001"])):
+        found = compared([line(1, at=at)], [job(1, moment=late)], by_day=False, lag=timedelta(days=1))
+        assert [each.job.id for each in found.findings if each.job] == wrong
+        assert found.balance.theirs == PRICE  # of the day of its submission
+
+
 def test_a_date_alone_is_a_day_of_its_own_time_zone() -> None:
     at = NOON.replace(hour=16)  # midnight in Singapore
     one = [line(1, at=at, until=at + timedelta(days=1))]
