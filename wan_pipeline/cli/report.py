@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.reports.figures import Figures
     from wan_pipeline.reports.report import CostReport
-    from wan_pipeline.reports.tables import Table
+    from wan_pipeline.reports.table import Table
 
 
 class _PeriodType(click.ParamType[Period]):
@@ -111,16 +111,16 @@ def as_object(report: CostReport, uris: dict[str, str]) -> dict[str, Any]:
 
 def print_report(report: CostReport) -> None:
     """The table with a line of totals for each kind; then what is dear, what is doubtful, what has changed."""
-    from wan_pipeline.reports import tables, words
+    from wan_pipeline.reports import listings, tables, words
 
     print(f"Costs of {report.period} (UTC). {words.as_of(report)}")
     if report.unreadable:
         print(f"What was published before cannot be compared with: {report.unreadable}. It is replaced.")
-    for change in report.changes:
-        figures = tables.changed_table(change)
+    for change in report.changes[:1]:
+        figures = listings.changed_table(change)
         print(f"\n{figures.title} (found at {words.moment(change.as_of)} UTC)")
         _print(figures)
-        causes = tables.causes_table(change)
+        causes = listings.causes_table(change)
         if causes.rows:
             _print(causes)
     if not report.rows:
@@ -179,7 +179,7 @@ def _print(table: Table) -> None:
     if rows:
         print_table(columns, rows)
     if table.more:
-        print(f"… {table.more:,} more, see the CSV")
+        print(f"… {table.more:,} more, see {table.all_in}")
     if table.note:
         print(table.note)
 

@@ -14,26 +14,27 @@ from wan_pipeline.defs.metadata import Metadata, link, location
 
 if TYPE_CHECKING:
     from wan_pipeline.reports import CostReport, Figures
-    from wan_pipeline.reports.tables import Table
+    from wan_pipeline.reports.table import Table
 
 _BAR_CELLS = 16
 _MAX_BARS = 8  # the UI hides markdown of more than about 1,000 characters behind a click
+_MOST_CHANGES = 3
 _PLOTS = ("billed", "refunded", "unknown", "wasted")
 
 
 def report_metadata(report: CostReport, uris: Mapping[str, str], public_base_url: str | None) -> Metadata:
     """Everything that is shown of one day or month."""
-    from wan_pipeline.reports import tables
+    from wan_pipeline.reports import listings, tables
 
     metadata: Metadata = {}
     page = link(public_base_url, f"{report.period.key}.html")
     if page:
         metadata["report"] = dg.MetadataValue.url(page)
-    for number, change in enumerate(report.changes):
+    for number, change in enumerate(report.changes[:_MOST_CHANGES]):
         suffix = f"_{number + 1}" if number else ""
-        metadata[f"changed{suffix}"] = _table(tables.changed_table(change))
+        metadata[f"changed{suffix}"] = _table(listings.changed_table(change))
         metadata[f"changed_since{suffix}"] = dg.MetadataValue.timestamp(change.since)
-        causes = tables.causes_table(change)
+        causes = listings.causes_table(change)
         if causes.rows:
             metadata[f"changed_by{suffix}"] = _table(causes)
     if report.unreadable:
@@ -95,7 +96,9 @@ def _table(table: Table) -> dg.MetadataValue:
     schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in names])
     records = [dg.TableRecord(dict(zip(names, row, strict=True))) for row in rows]
     if table.more:
-        records.append(dg.TableRecord({**dict.fromkeys(names, ""), names[0]: f"… {table.more:,} more: see the CSV"}))
+        records.append(
+            dg.TableRecord({**dict.fromkeys(names, ""), names[0]: f"… {table.more:,} more: see {table.all_in}"})
+        )
     return dg.MetadataValue.table(records=records, schema=schema)
 
 

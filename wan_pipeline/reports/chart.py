@@ -18,6 +18,7 @@ _UNKNOWN = "#c0392b"
 _TEXT = "#222222"
 _FAINT = 0.35
 _WIDTH_INCHES = 9.0
+_LETTER_PIXELS = 7.8  # of 9 points, on the average, at 100 dots per inch
 
 
 def draw(report: CostSheet) -> bytes:
@@ -94,7 +95,7 @@ def _draw_bars(figure: Any, axes: Any, bars: list[tuple[str, bool, Figures]]) ->
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=10)
     axes.set_ylim(len(bars) - 0.4, -0.6)  # the first on top
     longest = max((figures.billed + figures.held + figures.unknown for _, _, figures in bars), default=ZERO)
-    axes.set_xlim(0, 1.4 * _length(longest) or 1)  # room for the words behind the longest bar
+    axes.set_xlim(0, _room_for_words(bars) * _length(longest) or 1)
     axes.set_xlabel("US dollars", color=_TEXT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e3e6ea")
@@ -108,6 +109,14 @@ def _draw_bars(figure: Any, axes: Any, bars: list[tuple[str, bool, Figures]]) ->
         legend.append(Patch(label="unknown: may have been billed", **of_unknown))
     if len(legend) > 1:
         figure.legend(handles=legend, loc="outside lower right", ncols=len(legend), fontsize=9, frameon=False)
+
+
+def _room_for_words(bars: list[tuple[str, bool, Figures]]) -> float:
+    """How many times as long as the longest bar the axis has to be, for the words behind it to be on the picture."""
+    label = max(len(line) for name, _, _ in bars for line in name.split("\n"))
+    width = 100 * _WIDTH_INCHES - _LETTER_PIXELS * label - 30
+    words = _LETTER_PIXELS * max(len(_words(figures)) for _, _, figures in bars) + 10
+    return width / max(width - words, width / 4)
 
 
 def _words(figures: Figures) -> str:

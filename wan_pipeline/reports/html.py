@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from wan_pipeline.money import Money
 from wan_pipeline.reports import words
 from wan_pipeline.reports.figures import Figures
+from wan_pipeline.reports.listings import causes_table, changed_table
 from wan_pipeline.reports.sheet import CostSheet
-from wan_pipeline.reports.tables import Table, causes_table, changed_table, kind_tables, summary
+from wan_pipeline.reports.table import Table
+from wan_pipeline.reports.tables import kind_tables
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -51,6 +53,15 @@ class ColumnBar:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What has changed since the report was made before: the latest stands first on the page, the others last."""
+
+    found_at: str
+    figures: Table
+    causes: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """The part of the page that is about live money, or about simulated."""
 
@@ -71,8 +82,9 @@ def page(sheet: CostSheet) -> bytes:
         title=words.title(sheet),
         as_of=words.as_of(sheet),
         unreadable=sheet.unreadable,
-        changes=[(change, changed_table(change), causes_table(change)) for change in sheet.changes],
-        moment=words.moment,
+        changes=[
+            Changed(words.moment(change.as_of), changed_table(change), causes_table(change)) for change in sheet.changes
+        ],
         nothing="" if sheet.kinds else words.nothing(sheet),
         kinds=[_kind(sheet, kind) for kind in sheet.kinds],
         notes=[_pieces(line) for line in words.NOTES],
@@ -98,7 +110,7 @@ def _kind(sheet: CostSheet, simulated: bool) -> Kind:
     return Kind(
         look="simulated" if simulated else "live",
         title=_TITLES[simulated],
-        summary=summary(sheet.total(simulated=simulated)),
+        summary=words.summary(sheet.total(simulated=simulated)),
         bars=bars,
         more_bars=more,
         days=days,

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from wan_pipeline.reports import words
 from wan_pipeline.reports.changes import Change
+from wan_pipeline.reports.listings import causes_table, changed_table
 from wan_pipeline.reports.sheet import CostSheet
-from wan_pipeline.reports.tables import Table, causes_table, changed_table, kind_tables, rows_table, summary
+from wan_pipeline.reports.table import Table
+from wan_pipeline.reports.tables import kind_tables, rows_table
 
 _HEADINGS = {False: "Live", True: "Simulated"}
 _TITLES = {False: "Live: billed to your accounts with the providers", True: "Simulated: no money was spent"}
@@ -30,7 +32,7 @@ def page(report: CostSheet) -> str:
         parts.append(
             f"What was published before cannot be compared with: {_cell(report.unreadable)}. It is replaced by this."
         )
-    parts += [section for change in report.changes for section in changed(change)]
+    parts += [section for change in report.changes[:1] for section in changed(change)]
     if not report.kinds:
         parts.append(words.nothing(report))
     for kind in report.kinds:
@@ -41,11 +43,12 @@ def page(report: CostSheet) -> str:
             if each.rows:
                 parts.append(of_table(each))
             if each.more:
-                parts.append(f"… {each.more:,} more: see the CSV.")
+                parts.append(f"… {each.more:,} more: see {each.all_in}.")
             if each.note:
                 parts.append(each.note)
     if report.kinds:
         parts.append(f"![Billed by model]({report.period.name}.png)")
+    parts += [section for change in report.changes[1:] for section in changed(change)]
     parts.append("---")
     parts += words.NOTES
     return "\n\n".join(parts) + "\n"
@@ -58,7 +61,7 @@ def changed(change: Change) -> list[str]:
     if causes.rows:
         parts += [f"{causes.title}:", of_table(causes)]
         if causes.more:
-            parts.append(f"… {causes.more:,} more.")
+            parts.append(f"… {causes.more:,} more: see {causes.all_in}.")
     return parts
 
 
@@ -72,7 +75,7 @@ def of_table(table: Table) -> str:
 def _sentences(report: CostSheet, kind: bool) -> str:
     lines = [
         f"{name}: {amount}" + (f" ({said})" if said else "")
-        for name, amount, said in summary(report.total(simulated=kind))
+        for name, amount, said in words.summary(report.total(simulated=kind))
     ]
     bold = ("Billed", "Unknown")
     return "\n".join(f"- **{line}**" if line.startswith(bold) else f"- {line}" for line in lines)

@@ -1,23 +1,19 @@
-"""The report's tables as words in cells: what every form of it for readers shows.
+"""The report's sums as words in cells: by line, by dimension, by day, against budgets and the period before.
 
 What belongs here: which columns and rows, in which order, how many. What does not: markup, colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-
 from wan_pipeline.reports import words
-from wan_pipeline.reports.changes import Change
 from wan_pipeline.reports.figures import CostRow, Figures
+from wan_pipeline.reports.listings import dearest_table, differences_table, refunds_table
 from wan_pipeline.reports.sheet import CostSheet, Dimension
-from wan_pipeline.reports.words import many, moment, or_blank, percent_change, signed, value
+from wan_pipeline.reports.table import MOST_ROWS, OPTIONAL, Table
+from wan_pipeline.reports.words import or_blank, percent_change, signed, value
 
-MOST_ROWS = 50  # on a page; files for programs have all
 _NONE = "(none)"
-_OPTIONAL = ("refunded", "in flight", "unknown", "wasted", "failed")  # columns that are left out where they are empty
-_FIGURES = ("jobs", "takes", "seconds", "quoted", "billed", *_OPTIONAL, "USD/second")
+_FIGURES = ("jobs", "takes", "seconds", "quoted", "billed", *OPTIONAL, "USD/second")
 _COMPARED = (
     "jobs",
     "takes",
@@ -30,40 +26,6 @@ _COMPARED = (
     "wasted",
     "usd_per_second",
 )
-_CAUSES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """`words`: how many of the first columns hold words; the others hold numbers. `more`: rows that are not shown."""
-
-    name: str
-    title: str
-    headings: tuple[str, ...]
-    words: int
-    rows: tuple[tuple[str, ...], ...]
-    total: tuple[str, ...] | None = None
-    more: int = 0
-    note: str = ""
-
-    def without_empty(self, optional: Iterable[str] = _OPTIONAL) -> Table:
-        """Without those of the optional columns in which nothing stands."""
-        lines = self.rows if self.total is None else (*self.rows, self.total)
-        kept = [
-            index
-            for index, heading in enumerate(self.headings)
-            if heading not in tuple(optional) or any(line[index] not in ("", "0") for line in lines)
-        ]
-
-        def pick(line: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(line[index] for index in kept)
-
-        return replace(
-            self,
-            headings=pick(self.headings),
-            rows=tuple(map(pick, self.rows)),
-            total=None if self.total is None else pick(self.total),
-        )
 
 
 def rows_table(sheet: CostSheet, *, simulated: bool, most: int = MOST_ROWS) -> Table:
@@ -78,10 +40,10 @@ def rows_table(sheet: CostSheet, *, simulated: bool, most: int = MOST_ROWS) -> T
         rows=tuple((row.model, row.resolution, row.sound, row.campaign or "", *_cells(row.figures)) for row in shown),
         total=("total", "", "", "", *_cells(sheet.total(simulated=simulated))),
         more=len(chosen) - len(shown),
-    ).without_empty((*_OPTIONAL, "campaign"))
+    ).without_empty((*OPTIONAL, "campaign"))
 
 
-def dimension_table(sheet: CostSheet, dimension: Dimension, *, simulated: bool, most: int = 20) -> Table:
+def dimension_table(sheet: CostSheet, dimension: Dimension, *, simulated: bool, most: int = 12) -> Table:
     """By one dimension, the dearest first."""
     groups = sorted(
         ((key or _NONE, figures) for (key,), figures in sheet.by(dimension, simulated=simulated).items()),
@@ -93,7 +55,7 @@ def dimension_table(sheet: CostSheet, dimension: Dimension, *, simulated: bool, 
         headings=(dimension, *_FIGURES),
         words=1,
         rows=tuple((key, *_cells(figures)) for key, figures in groups[:most]),
-        total=("total", *_cells(sheet.total(simulated=simulated))),
+        total=("total", *_cells(sheet.total(simulated=simulated))) if len(groups) > 1 else None,
         more=max(0, len(groups) - most),
     ).without_empty()
 
@@ -157,114 +119,6 @@ def compared_table(sheet: CostSheet, *, simulated: bool) -> Table:
     ).without_empty(("percent",))
 
 
-def dearest_table(sheet: CostSheet, *, simulated: bool) -> Table:
-    return Table(
-        name="dearest",
-        title="The dearest shots",
-        headings=("shot", "model", "jobs", "seconds", "billed", "in flight", "unknown", "wasted"),
-        words=2,
-        rows=tuple(
-            (
-                each.shot,
-                ", ".join(each.models),
-                value(each.figures.jobs),
-                value(each.figures.seconds),
-                str(each.figures.billed),
-                or_blank(each.figures.held),
-                or_blank(each.figures.unknown),
-                or_blank(each.figures.wasted),
-            )
-            for each in sheet.dearest
-            if each.simulated is simulated
-        ),
-    ).without_empty()
-
-
-def differences_table(sheet: CostSheet, *, simulated: bool, most: int = MOST_ROWS) -> Table:
-    """The bills outside their quote's bounds; how many are within them and not the upper bound is said in the note."""
-    mine = [each for each in sheet.differences if each.simulated is simulated]
-    outside = [each for each in mine if each.how != "within"]
-    within = len(mine) - len(outside)
-    return Table(
-        name="differences",
-        title="Bills that differ from their quote",
-        headings=("job", "shot", "model", "bill", "quoted", "billed", "difference"),
-        words=4,
-        rows=tuple(
-            (
-                each.job,
-                each.shot,
-                each.model,
-                f"{each.how}, {each.state.value}",
-                words.span(each.quoted_low, each.quoted),
-                str(each.billed),
-                signed(each.difference),
-            )
-            for each in outside[:most]
-        ),
-        more=max(0, len(outside) - most),
-        note=f"{many(within, 'job')} billed within the bounds of the quote, but not at the upper one: see the CSV."
-        if within
-        else "",
-    )
-
-
-def refunds_table(sheet: CostSheet, *, simulated: bool, most: int = MOST_ROWS) -> Table:
-    mine = [each for each in sheet.refunds if each.simulated is simulated]
-    return Table(
-        name="refunds",
-        title="Refunds",
-        headings=("refunded at", "job", "shot", "model", "job submitted at", "note", "amount"),
-        words=6,
-        rows=tuple(
-            (
-                moment(each.at),
-                each.job,
-                each.shot,
-                each.model,
-                moment(each.submitted_at),
-                _short(each.note),
-                str(each.amount),
-            )
-            for each in mine[:most]
-        ),
-        more=max(0, len(mine) - most),
-    ).without_empty(("note",))
-
-
-def changed_table(change: Change) -> Table:
-    """Which totals have changed, and by how much."""
-    both = len({each.simulated for each in change.figures}) > 1
-    return Table(
-        name="changed",
-        title=f"Changed since {moment(change.since)} UTC",
-        headings=("figure", "then", "now", "difference"),
-        words=1,
-        rows=tuple(
-            (
-                words.FIGURES[each.figure] + (", simulated" if both and each.simulated else ""),
-                value(each.before),
-                value(each.after),
-                signed(each.difference),
-            )
-            for each in change.figures
-        ),
-    )
-
-
-def causes_table(change: Change) -> Table:
-    """The jobs about which something was written since."""
-    shown = change.causes[:_CAUSES]
-    return Table(
-        name="causes",
-        title="What was written since",
-        headings=("at", "job", "shot", "what"),
-        words=4,
-        rows=tuple((moment(each.at), each.job, each.shot, _short(each.what, 200)) for each in shown),
-        more=len(change.causes) - len(shown) + change.more_causes,
-    )
-
-
 def _cells(figures: Figures) -> tuple[str, ...]:
     return (
         value(figures.jobs),
@@ -283,40 +137,6 @@ def _cells(figures: Figures) -> tuple[str, ...]:
 
 def _dearest_row(row: CostRow) -> tuple[int, int]:
     return -row.figures.billed.nanos, -(row.figures.held + row.figures.unknown).nanos
-
-
-def _short(text: str, most: int = 120) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def summary(figures: Figures) -> Sequence[tuple[str, str, str]]:
-    """The totals in a few lines: what, how much, and what there is to say about it; each only where it is something."""
-    states = (
-        (figures.takes, "stored"),
-        (figures.failed, "failed"),
-        (figures.in_flight, "in flight"),
-        (figures.ambiguous, "ambiguous"),
-    )
-    counts = ", ".join(f"{count:,} {word}" for count, word in states if count)
-    rate = figures.usd_per_second
-    refunded = f"charged {figures.charged}, refunded {figures.refunded}" if figures.refunded else ""
-    lines = [
-        ("Billed", f"{figures.billed} USD", refunded),
-        ("Jobs", value(figures.jobs), counts),
-        ("Video stored", f"{figures.seconds:,} s", "" if rate is None else f"{rate} USD for each second"),
-        ("Quoted", f"{words.span(figures.quoted_low, figures.quoted)} USD", ""),
-    ]
-    if figures.held:
-        lines.append(("In flight", f"{figures.held} USD", "held for jobs under way"))
-    if figures.ambiguous:
-        without = f"for {many(figures.ambiguous, 'job')} without an answer, which may have been billed"
-        lines.append(("Unknown", f"up to {figures.unknown} USD", without))
-    if figures.wasted:
-        kinds = ", ".join(f"{name} {amount}" for name, amount in words.wasted_kinds(figures))
-        share = words.percent_of(figures.wasted, figures.billed)
-        lines.append(("Wasted", f"{figures.wasted} USD", kinds + (f"; {share} of what is billed" if share else "")))
-    return lines
 
 
 def kind_tables(sheet: CostSheet, *, simulated: bool) -> list[Table]:

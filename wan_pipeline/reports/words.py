@@ -122,3 +122,32 @@ def wasted_kinds(figures: Figures) -> Sequence[tuple[str, Money]]:
         ("unused takes", figures.wasted_unused),
     )
     return [(name, amount) for name, amount in kinds if amount]
+
+
+def summary(figures: Figures) -> Sequence[tuple[str, str, str]]:
+    """The totals in a few lines: what, how much, and what there is to say about it; each only where it is something."""
+    states = (
+        (figures.takes, "stored"),
+        (figures.failed, "failed"),
+        (figures.in_flight, "in flight"),
+        (figures.ambiguous, "ambiguous"),
+    )
+    counts = ", ".join(f"{count:,} {word}" for count, word in states if count)
+    rate = figures.usd_per_second
+    refunded = f"charged {figures.charged}, refunded {figures.refunded}" if figures.refunded else ""
+    lines = [
+        ("Billed", f"{figures.billed} USD", refunded),
+        ("Jobs", value(figures.jobs), counts),
+        ("Video stored", f"{figures.seconds:,} s", "" if rate is None else f"{rate} USD for each second"),
+        ("Quoted", f"{span(figures.quoted_low, figures.quoted)} USD", ""),
+    ]
+    if figures.held:
+        lines.append(("In flight", f"{figures.held} USD", "held for jobs under way"))
+    if figures.ambiguous:
+        without = f"for {many(figures.ambiguous, 'job')} without an answer, which may have been billed"
+        lines.append(("Unknown", f"up to {figures.unknown} USD", without))
+    if figures.wasted:
+        kinds = ", ".join(f"{name} {amount}" for name, amount in wasted_kinds(figures))
+        share = percent_of(figures.wasted, figures.billed)
+        lines.append(("Wasted", f"{figures.wasted} USD", kinds + (f"; {share} of what is billed" if share else "")))
+    return lines
