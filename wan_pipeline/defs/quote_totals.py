@@ -52,15 +52,16 @@ class QuoteTotals:
         quoted = list(self._notes.quoted.values())
         if not quoted:
             return
-        metadata = _totals_metadata(quoted) | {"simulated": dg.MetadataValue.bool(self._opened.simulated)}
+        metadata: Metadata = {"simulated": dg.MetadataValue.bool(self._opened.simulated)}
         if self._whole:
             opened = self._opened
             made = patiently(quotation, self._notes, opened.parts(), opened.limits_of, datetime.now(UTC))
-            metadata |= _quotation_metadata(made)
+            metadata |= _quotation_metadata(made)  # what a person decides by comes first
             patiently(
                 self._context.log.info,
                 f"{len(made.to_buy)} shots to be bought: {made.low} to {made.high} USD. {made.plan}",
             )
+        metadata |= _totals_metadata(quoted)
         patiently(self._context.log_event, dg.AssetObservation(names.SHOT_QUOTES, metadata=metadata))
 
 
@@ -101,9 +102,9 @@ def _quotation_metadata(made: Quotation) -> Metadata:
         "to_pay_low_usd": dg.MetadataValue.text(str(made.low)),
         "to_pay_usd": dg.MetadataValue.text(str(made.high)),
         "to_pay_usd_plot": dg.MetadataValue.float(float(made.high.dollars)),
-        "budgets": _table(["budget", "left_usd", "needed_usd", "enough"], budgets),
         "days": dg.MetadataValue.int(plan.days),
         "how_long": dg.MetadataValue.text(str(plan)),
+        "budgets": _table(["budget", "left_usd", "needed_usd", "enough"], budgets),
     }
     if plan.not_today:
         waiting = [
@@ -112,7 +113,7 @@ def _quotation_metadata(made: Quotation) -> Metadata:
                 "needed_usd": str(each.needed),
                 "day": "never" if each.day is None else each.day.isoformat(),
                 "limit": each.limit,
-                "why": each.why,
+                "why": each.why if each.day is None else "",
             }
             for each in plan.not_today[:_MOST_ROWS]
         ]
