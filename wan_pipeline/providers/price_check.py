@@ -18,7 +18,7 @@ from wan_pipeline.providers.connect import PROVIDERS
 from wan_pipeline.providers.price_answer import PriceTeller, ProviderPrice
 
 Connect = Callable[[str], AbstractAsyncContextManager[ProviderClient]]
-_ASKED_AT_MOST_S = 90.0  # of one provider, all questions together
+_ASKED_AT_MOST_S = 30.0  # of one provider, all questions together: a quote is waited for
 _FAILURES = 2
 
 

@@ -142,6 +142,19 @@ def test_a_provider_that_answers_nothing_is_not_asked_everything() -> None:
     assert [prices.of(FLASH, order) is None for order in orders] == [True] + [False] * 9
 
 
+async def hang(wire: Wire) -> None:
+    await asyncio.sleep(30)
+
+
+def test_a_provider_that_hangs_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wan_pipeline.providers.price_check._ASKED_AT_MOST_S", 0.3)
+    orders = [order_of(WAVESPEED, duration=seconds) for seconds in (2, 3)]
+    prices, _ = ask(*orders, behaviours=[says(200, answer()), hang])
+    assert prices.of(FLASH, orders[0]) is not None
+    assert prices.of(FLASH, orders[1]) is None
+    assert "within 0.3 s" in prices.unasked["wavespeed"]
+
+
 def test_a_missing_key_is_told() -> None:
     @asynccontextmanager
     async def without_key(name: str) -> AsyncIterator[Any]:
