@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from sqlalchemy import event
@@ -35,9 +35,11 @@ from wan_pipeline_tests.reports.year_books import connected
 
 @dataclass(frozen=True)
 class Measured:
-    """`rows`: read by the bare SQL; `peak_mb`: of this process before that."""
+    """`cpu_s`: of this process alone, which is also PostgreSQL's client and not its server; `rows`: read by the bare SQL;
+    `peak_mb`: of this process before that."""
 
     seconds: float
+    cpu_s: float
     bare_s: float
     rows: int
     statements: int
@@ -46,7 +48,7 @@ class Measured:
     def cells(self) -> tuple[str, ...]:
         ratio = f"{self.seconds / self.bare_s:.1f}" if self.bare_s else "-"
         return (
-            *(f"{self.seconds:.2f}", f"{self.bare_s:.2f}", ratio),
+            *(f"{self.seconds:.2f}", f"{self.cpu_s:.2f}", f"{self.bare_s:.2f}", ratio),
             *(f"{self.rows:,}", f"{self.statements}", f"{self.peak_mb:.0f}"),
         )
 
@@ -143,13 +145,13 @@ def measure(task: Task, url: str, last_day: date, bucket: Bucket) -> Measured:
             if not many and statement.lstrip().startswith(("SELECT", "WITH")):
                 sent.append((statement, parameters))
 
-        began = perf_counter()
+        began, cpu_began = perf_counter(), process_time()
         task.work(Place(ledger, bucket, last_day))
-        seconds = perf_counter() - began
+        seconds, cpu_s = perf_counter() - began, process_time() - cpu_began
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         event.remove(ledger.engine, "before_cursor_execute", note)
         bare_s, rows = _bare(ledger.engine, sent)
-    return Measured(seconds, bare_s, rows, len(sent), peak_mb)
+    return Measured(seconds, cpu_s, bare_s, rows, len(sent), peak_mb)
 
 
 def _bare(engine: Engine, sent: list[tuple[str, Any]]) -> tuple[float, int]:

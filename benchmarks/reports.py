@@ -27,8 +27,8 @@ from wan_pipeline_tests.reports.year import Year
 from wan_pipeline_tests.services.postgres import PostgresServer, postgres
 
 FULL = 1_000_000
-_HEADINGS = ("", "", "seconds", "bare SQL", "ratio", "rows read", "statements", "peak MB")
-_LINE = "{:<10}  {:<34}  {:>8}  {:>8}  {:>6}  {:>11}  {:>10}  {:>7}"
+_HEADINGS = ("", "", "seconds", "CPU", "bare SQL", "ratio", "rows read", "statements", "peak MB")
+_LINE = "{:<10}  {:<34}  {:>8}  {:>6}  {:>8}  {:>6}  {:>11}  {:>10}  {:>7}"
 
 
 @contextmanager
