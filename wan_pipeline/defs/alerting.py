@@ -131,16 +131,15 @@ def evaluations_of(
 
 
 def alerts_table(alerts: Sequence[Alert]) -> dg.MetadataValue:
-    """At most fifty, the newest first."""
-    columns = ["since", "kind", "what", "simulated", "sent"]
+    """At most fifty, the newest first; `webhook`: when it was told, or why it was not."""
+    columns = ["since", "kind", "what", "webhook"]
     schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in columns])
     rows = [
         {
             "since": f"{alert.raised_at.astimezone(UTC):%Y-%m-%d %H:%M}",
             "kind": alert.kind,
             "what": alert.message,
-            "simulated": str(alert.simulated).lower(),
-            "sent": f"{alert.sent_at.astimezone(UTC):%Y-%m-%d %H:%M}" if alert.sent_at else alert.error or "",
+            "webhook": f"{alert.sent_at.astimezone(UTC):%Y-%m-%d %H:%M}" if alert.sent_at else alert.error or "",
         }
         for alert in alerts[:_MOST_ROWS]
     ]
@@ -164,11 +163,12 @@ def _send(opened: OpenInstallation, now: datetime) -> Sending | None:
 
 
 def _told(watched: Watched, sending: Sending | None, standing: Sequence[Alert]) -> str:
-    parts = [f"{len(standing)} alerts stand"] if standing else ["there is no cause for an alert"]
-    parts += [f"{len(watched.raised)} are new"] if watched.raised else []
+    count = "1 alert stands" if len(standing) == 1 else f"{len(standing)} alerts stand"
+    parts = [count if standing else "there is no cause for an alert"]
+    parts += [f"new: {len(watched.raised)}"] if watched.raised else []
     if sending is not None:
-        parts += [f"{sending.sent} were sent"] if sending.sent else []
-        parts += [f"{sending.failed} the webhook did not take ({sending.error})"] if sending.failed else []
+        parts += [f"sent: {sending.sent}"] if sending.sent else []
+        parts += [f"not taken by the webhook: {sending.failed} ({sending.error})"] if sending.failed else []
     return "; ".join(parts)
 
 
