@@ -228,6 +228,9 @@ def _print_one(result: Reconciliation, *, dry_run: bool) -> None:
             print(f"{result.title}, {comparison.book.title}: {steps} USD")
     for finding in (*result.corrected, *result.findings)[:_SHOWN]:
         print(f"  {_line(finding)}")
+    for said in result.earlier[-_SHOWN:]:
+        what = f'explained by {said.who} on {said.at:%Y-%m-%d}: "{said.reason}"'
+        print(f"  {said.finding[:12]} settled, {what}: {said.what}")
     hidden = len(result.corrected) + len(result.findings) - _SHOWN
     if hidden > 0:
         print(f"  and {hidden} more: see the files")

@@ -214,7 +214,7 @@ def _fix(job: OurJob, charges: list[Line], refunds: list[Line]) -> Fix | None:
 
 
 def _evidence(lines: list[Line]) -> str:
-    return "; ".join(f"{line.place}: {line.unique}" for line in lines)
+    return "; ".join(line.named for line in lines)
 
 
 def _wrong_days(

@@ -51,6 +51,12 @@ class Line:
         """Its id, told from another line's of the same id."""
         return self.line_id if self.occurrence == 1 else f"{self.line_id} ({self.occurrence})"
 
+    @property
+    def named(self) -> str:
+        """Where it stands, and its id, where that says more."""
+        says_no_more = self.place.endswith(self.line_id.replace(" line ", ", line "))
+        return self.place if says_no_more else f"{self.place}: {self.unique}"
+
     def is_dated(self, moment: datetime) -> bool:
         """Is its date the day of this moment? In UTC, where it names a time; else in the time zone of its books."""
         if self.until is None:

@@ -52,7 +52,7 @@ def of_job(difference: Difference, job: OurJob, book: Book) -> str:
 def of_line(kind: Kind, line: Line, book: Book, ambiguous: Sequence[OurJob]) -> str:
     """A line for which the ledger has no job."""
     verb = "charges" if line.kind is LineKind.CHARGE else "gives back"
-    what = f"{line.place}: {line.unique} {verb} {line.amount} USD for {line.reference or 'no job that it names'}"
+    what = f"{line.named} {verb} {line.amount} USD for {line.reference or 'no job that it names'}"
     if kind is Kind.DOUBLED:
         return f"{what} once more: another line does so already, and the ledger has no such job"
     about = f"{what} on {_date(line)}{f', {line.model}' if line.model else ''}: the ledger has no such job"
@@ -78,7 +78,7 @@ def may_be(line: Line, job: OurJob) -> bool:
 
 
 def _lines(lines: Sequence[Line]) -> str:
-    return "; ".join(f"{line.place}: {line.unique}" for line in lines)
+    return "; ".join(line.named for line in lines)
 
 
 def _date(line: Line) -> str:

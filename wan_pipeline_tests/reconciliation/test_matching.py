@@ -145,6 +145,14 @@ def test_what_books_do_not_tell_of_is_not_judged() -> None:
     assert named(compared([], jobs, later, spans=span)) == [("missing there", BACK, "j002")]
 
 
+def test_a_refund_of_a_time_that_books_do_not_tell_of_is_not_missing_there() -> None:
+    back = given_back(Money.usd("0.02"), NOON + timedelta(days=9))
+    jobs = [job(1, billed=Money.usd("0.03"), refunds=(back,))]
+    found = compared([line(1)], jobs, MONTH, spans=((DAY.since, DAY.until),))
+    assert (found.findings, found.balance.not_covered) == ([], -Money.usd("0.02"))
+    assert (found.balance.ledger, found.balance.theirs) == (Money.usd("0.03"), PRICE)
+
+
 def test_what_may_still_be_on_its_way_is_not_judged() -> None:
     open_ = job(1, state=JobState.SUBMITTED, billed=None, basis=None)
     assert compared([line(1)], [open_]).pending == 1  # charged there, and not said here yet
