@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wan_pipeline.reports.focus.decimals import units_of
 from wan_pipeline.reports.period import Period
 
 Pairs = list[tuple[str, Any]]
@@ -42,7 +43,7 @@ class ExportData:
     def units(self, name: str) -> list[int | None]:
         """A decimal column as whole numbers of units of its last place."""
         if name not in self._units:
-            self._units[name] = _units_of(self.table[name].combine_chunks())
+            self._units[name] = units_of(self.table[name].combine_chunks())
         return self._units[name]
 
     def objects(self, name: str) -> list[Pairs | None]:
@@ -52,20 +53,6 @@ class ExportData:
             read = [_pairs(text) for text in coded.dictionary.to_pylist()]
             self._json[name] = [None if index is None else read[index] for index in coded.indices.to_pylist()]
         return self._json[name]
-
-
-def _units_of(array: Any) -> list[int | None]:
-    width = 16
-    data = array.buffers()[1].to_pybytes() if len(array) else b""
-    begin = array.offset * width
-    numbers = [
-        int.from_bytes(data[place : place + width], "little", signed=True)
-        for place in range(begin, begin + len(array) * width, width)
-    ]
-    if not array.null_count:
-        return list(numbers)
-    valid = array.is_valid().to_pylist()
-    return [number if there else None for number, there in zip(numbers, valid, strict=True)]
 
 
 def _pairs(text: str) -> Pairs | None:

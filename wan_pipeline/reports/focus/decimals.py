@@ -16,11 +16,32 @@ def decimals(units: Sequence[int | None], places: int) -> Any:
     """A decimal128(38, places) array: each number counts units of the last place; None is null."""
     import pyarrow as pa
 
-    data = b"".join((0 if unit is None else unit).to_bytes(_BYTES, "little", signed=True) for unit in units)
-    valid = None
-    if None in units:
+    try:
+        whole = pa.array(units, pa.int64()).cast(pa.decimal128(DIGITS, 0))  # a fifth of the time of what follows
+    except OverflowError:
+        data = b"".join((0 if unit is None else unit).to_bytes(_BYTES, "little", signed=True) for unit in units)
         valid = pa.array([unit is not None for unit in units], pa.bool_()).buffers()[1]
-    return pa.Array.from_buffers(pa.decimal128(DIGITS, places), len(units), [valid, pa.py_buffer(data)])
+        return pa.Array.from_buffers(pa.decimal128(DIGITS, places), len(units), [valid, pa.py_buffer(data)])
+    return _with_places(whole, places)
+
+
+def units_of(array: Any) -> list[int | None]:
+    """The whole numbers that `decimals` was given."""
+    import pyarrow as pa
+
+    try:
+        numbers: list[int | None] = _with_places(array, 0).cast(pa.int64()).to_pylist()
+    except pa.ArrowInvalid:  # some are larger
+        numbers = [None if value is None else int(value) for value in _with_places(array, 0).to_pylist()]
+    return numbers
+
+
+def _with_places(array: Any, places: int) -> Any:
+    """The same whole numbers, read as units of another decimal place."""
+    import pyarrow as pa
+
+    kind = pa.decimal128(DIGITS, places)
+    return pa.Array.from_buffers(kind, len(array), array.buffers(), null_count=-1, offset=array.offset)
 
 
 def plain_text(column: Any) -> Any:

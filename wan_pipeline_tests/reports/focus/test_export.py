@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wan_pipeline.money import Money
@@ -75,11 +75,13 @@ def test_a_fraction_that_does_not_end_is_rounded_in_the_unit_price_and_never_in_
     assert abs(row["ContractedCost"] - 1) < Decimal("0.00000000001")
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**30), 10**30), st.integers(-(10**9), 10**9).filter(bool))
 def test_a_quotient_is_rounded_to_the_nearest_half_to_even(number: int, by: int) -> None:
     assert divided(number, by) == round(Fraction(number, by))
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**9), 10**9))
 def test_a_half_is_rounded_to_the_even_neighbour(number: int) -> None:
     assert divided(2 * number + 1, 2) % 2 == 0
