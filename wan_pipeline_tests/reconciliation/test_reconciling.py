@@ -204,6 +204,30 @@ def test_two_sets_of_books_that_contradict_each_other_correct_once_and_the_other
     assert lab.ledger.job(job.id).billed == Money.usd("0.15")
 
 
+def test_a_line_dated_wrong_or_a_foreign_one_does_not_make_an_invoice_tell_of_another_day(lab: Lab) -> None:
+    job = lab.buy("cat")
+    next_day = Period.day((BOUGHT_AT + timedelta(days=1)).date())
+    lab.now[0] += timedelta(days=1)
+    lab.buy("dog")  # of which the invoice is not
+    later(lab)
+    rows = [f"{job.id},{PRICE},2026-03-15T00:00:00Z", f"somebody-else,{PRICE},2026-03-15T09:00:00Z"]
+    lab.put("invoices/usage.csv", "\n".join(["Job,Cost,Date", *rows]))
+    lab.put("invoices/mapping.yaml", "provider: wavespeed\ncolumns: {reference: Job, amount: Cost, date: Date}\n")
+    lab.account.trouble = UnreadError("not now")
+    assert [each.kind.value for each in lab.reconcile().findings] == ["on a wrong day"]
+    assert [each.kind.value for each in lab.reconcile(next_day).findings] == ["missing here"]
+
+
+def test_what_somebody_else_has_billed_meanwhile_is_not_corrected_by_what_was_seen_before(lab: Lab) -> None:
+    job = lab.buy("cat")
+    lab.charge(job, PRICE + NANO)
+    later(lab)
+    seen = lab.reconcile().unexplained
+    lab.ledger.correct(job.id, Money.usd("0.19"), "support said so")
+    assert lab.reconciler.accept(seen, "as they say", "Ada") == []
+    assert lab.ledger.job(job.id).billed == Money.usd("0.19")
+
+
 def test_a_charge_of_an_ambiguous_job_is_tied_to_it_by_the_providers_own_logs(lab: Lab) -> None:
     lost = lab.buy("cat", JobState.AMBIGUOUS)
     assert lost.attempt_id is not None
