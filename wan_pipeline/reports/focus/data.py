@@ -22,7 +22,7 @@ class ExportData:
     month: Period
     units_per_usd: Mapping[tuple[str, str], int]
     _units: dict[str, list[int | None]] = field(default_factory=dict)
-    _json: dict[str, list[Pairs | None]] = field(default_factory=dict)
+    _json: dict[str, tuple[list[Pairs | None], Any]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -46,12 +46,12 @@ class ExportData:
             self._units[name] = units_of(self.table[name].combine_chunks())
         return self._units[name]
 
-    def objects(self, name: str) -> list[Pairs | None]:
-        """A column of JSON texts as lists of key and value; None where it is null, or no JSON object."""
+    def objects(self, name: str) -> tuple[list[Pairs | None], Any]:
+        """A column of JSON texts: each distinct one as a list of key and value (None where it is no JSON object), and for
+        each row the place of its own among them."""
         if name not in self._json:
-            coded = self.text[name].combine_chunks().dictionary_encode()  # what stands in many rows is read once
-            read = [_pairs(text) for text in coded.dictionary.to_pylist()]
-            self._json[name] = [None if index is None else read[index] for index in coded.indices.to_pylist()]
+            coded = self.text[name].combine_chunks().dictionary_encode()
+            self._json[name] = [_pairs(text) for text in coded.dictionary.to_pylist()], coded.indices
         return self._json[name]
 
 

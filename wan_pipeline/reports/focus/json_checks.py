@@ -10,32 +10,32 @@ from wan_pipeline.reports.focus.arrow import flags
 from wan_pipeline.reports.focus.data import ExportData, Pairs
 from wan_pipeline.reports.focus.rules import Rule
 
+Check = Callable[[ExportData, Rule], Any]  # as in checks.py
+
 _PASCAL = re.compile(r"(x_)?[A-Z][A-Za-z0-9]*$")
 
 
-def _key_values(data: ExportData, rule: Rule) -> Any:
-    """A JSON object; keys are there once; values are texts, numbers, booleans or null."""
+def _of_pairs(broken: Callable[[Pairs, tuple[str, ...]], bool], otherwise: bool = False) -> Check:
+    """A check of each distinct text; `otherwise`: what is said of one that is no JSON object."""
 
-    def is_wrong(pairs: Pairs | None) -> bool:
-        return pairs is None or len(dict(pairs)) < len(pairs) or any(isinstance(value, list) for _, value in pairs)
-
-    valid = data.table[rule.column].is_valid().to_pylist()
-    return flags(there and is_wrong(pairs) for there, pairs in zip(valid, data.objects(rule.column), strict=True))
-
-
-def _of_pairs(broken: Callable[[Pairs, tuple[str, ...]], bool]) -> Callable[[ExportData, Rule], Any]:
     def check(data: ExportData, rule: Rule) -> Any:
-        return flags(pairs is not None and broken(pairs, rule.arguments) for pairs in data.objects(rule.column))
+        objects, places = data.objects(rule.column)
+        return flags(otherwise if pairs is None else broken(pairs, rule.arguments) for pairs in objects).take(places)
 
     return check
+
+
+def _no_key_values(pairs: Pairs, _: tuple[str, ...]) -> bool:
+    """Keys are there once; values are texts, numbers, booleans or null."""
+    return len(dict(pairs)) < len(pairs) or any(isinstance(value, list) for _, value in pairs)
 
 
 def _odd_key(pairs: Pairs, _: tuple[str, ...]) -> bool:
     return any(_PASCAL.match(key) is None for key, _ in pairs)
 
 
-JSON_CHECKS: dict[str, Callable[[ExportData, Rule], Any]] = {
-    "key_values": _key_values,
+JSON_CHECKS: dict[str, Check] = {
+    "key_values": _of_pairs(_no_key_values, otherwise=True),
     "keys": _of_pairs(lambda pairs, begins: any(not key.startswith(begins) for key, _ in pairs)),
     "keys_pascal": _of_pairs(_odd_key),
     "keys_known": _of_pairs(lambda pairs, known: any(key not in known for key, _ in pairs)),
