@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ REACHES = (
     "ATTACH DATABASE '{path}' AS other",
     "VACUUM INTO '{path}'",
     "SELECT load_extension('{path}')",
+    "SELECT * FROM pragma_database_list",
     "SELECT readfile('{path}')",
     "SELECT writefile('{path}', 'x')",
     "COPY jobs TO '{path}'",
@@ -112,6 +113,35 @@ def test_what_would_write_is_refused_and_nothing_has_changed(url: str) -> None:
     with Ledger.open(url) as ledger:
         ledger.check()
         assert bought(ledger, request_for("next", "next")), "and nobody holds a lock"
+
+
+@pytest.fixture
+def writer(postgres_ledger: str) -> Iterator[str]:
+    """The URL of a user who may write to everything, and is no superuser."""
+    engine = sa.create_engine(postgres_ledger, poolclass=sa.NullPool)
+    statements = (
+        "CREATE ROLE writer LOGIN",
+        "GRANT ALL ON SCHEMA wan_ledger TO writer",
+        "GRANT ALL ON ALL TABLES IN SCHEMA wan_ledger TO writer",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA wan_ledger TO writer",
+    )
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    try:
+        yield sa.make_url(postgres_ledger).set(username="writer").render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP OWNED BY writer")
+            connection.exec_driver_sql("DROP ROLE writer")
+
+
+def test_who_may_write_to_everything_cannot_by_a_question(writer: str) -> None:
+    before = everything(writer)
+    for sql in (*WRITES, "WITH new AS (INSERT INTO callbacks VALUES ('a', 'p', now()) RETURNING *) SELECT * FROM new"):
+        with pytest.raises(AskingError):
+            ask(writer, sql)
+    assert everything(writer) == before
 
 
 def test_what_reaches_beyond_the_tables_is_refused(url: str, tmp_path: Path) -> None:
