@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BAR_CELLS = 16
 _MAX_BARS = 8  # the UI hides markdown of more than about 1,000 characters behind a click
 _MOST_CHANGES = 3
-_PLOTS = ("billed", "refunded", "unknown", "wasted")
+_PLOTTED = ("refunded", "unknown", "wasted")
 
 
 def report_metadata(report: CostReport, uris: Mapping[str, str], public_base_url: str | None) -> Metadata:
@@ -39,14 +39,15 @@ def report_metadata(report: CostReport, uris: Mapping[str, str], public_base_url
             metadata[f"changed_by{suffix}"] = _table(causes)
     if report.unreadable:
         metadata["published_before"] = dg.MetadataValue.text(f"cannot be compared with: {report.unreadable}")
-    for kind in report.kinds:
-        prefix = "sim_" if kind else ""  # never one plot, or one sum, of both
-        metadata |= {f"{prefix}{name}": value for name, value in _totals(report.total(simulated=kind)).items()}
     if report.kinds:
         metadata["chart"] = dg.MetadataValue.md("\n\n".join(_bars(report, kind) for kind in report.kinds))
     metadata["table"] = dg.MetadataValue.md(report.table_markdown())
+    plots: Metadata = {}
     for kind in report.kinds:
-        prefix = "sim_" if kind else ""
+        prefix = "sim_" if kind else ""  # never one plot, or one sum, of both
+        total = report.total(simulated=kind)
+        metadata |= {f"{prefix}{name}": value for name, value in _totals(total).items()}
+        plots |= {f"{prefix}{name}_plot": dg.MetadataValue.float(value) for name, value in _plots(total).items()}
         for each in tables.kind_tables(report, simulated=kind):
             if each.name != "rows" and each.rows:
                 metadata[f"{prefix}{_TABLE_NAMES.get(each.name, f'by_{each.name}')}"] = _table(each)
@@ -56,7 +57,7 @@ def report_metadata(report: CostReport, uris: Mapping[str, str], public_base_url
     if picture and report.kinds:
         # The UI shows pictures by http(s) only: it strips data: URIs.
         metadata["picture"] = dg.MetadataValue.md(f"[![billed by model]({picture})]({picture})")
-    return metadata
+    return metadata | plots
 
 
 _TABLE_NAMES = {
@@ -82,11 +83,15 @@ def _totals(total: Figures) -> Metadata:
     metadata: Metadata = {name: dg.MetadataValue.int(count) for name, count in counts.items()}
     metadata |= {f"{name}_usd": dg.MetadataValue.text(str(getattr(total, name))) for name in amounts}
     metadata["usd_per_second"] = dg.MetadataValue.text("none" if rate is None else str(rate))
-    metadata["spend_usd_plot"] = dg.MetadataValue.float(float(total.billed.dollars))
-    metadata |= {f"{name}_usd_plot": dg.MetadataValue.float(float(getattr(total, name).dollars)) for name in _PLOTS[1:]}
-    if rate is not None:
-        metadata["usd_per_second_plot"] = dg.MetadataValue.float(float(rate.dollars))
     return metadata
+
+
+def _plots(total: Figures) -> dict[str, float]:
+    """For the eye only: what the UI draws over the partitions."""
+    values = {"spend_usd": float(total.billed.dollars)}
+    values |= {f"{name}_usd": float(getattr(total, name).dollars) for name in _PLOTTED}
+    rate = total.usd_per_second
+    return values if rate is None else values | {"usd_per_second": float(rate.dollars)}
 
 
 def _table(table: Table) -> dg.MetadataValue:
