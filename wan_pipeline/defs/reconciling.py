@@ -139,7 +139,8 @@ def told(result: "Reconciliation") -> str:
         case Verdict.EXPLAINED:
             return "every line and every job is matched, corrected or explained"
         case Verdict.UNEXPLAINED:
-            return f"{len(result.unexplained)} differences are not explained"
+            count = len(result.unexplained)
+            return "1 difference is not explained" if count == 1 else f"{count} differences are not explained"
         case Verdict.UNREADABLE:
             return f"invoices with mistakes, refused whole: {', '.join(each.key for each in result.refused)}"
         case Verdict.NOT_READ:
