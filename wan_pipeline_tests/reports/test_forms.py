@@ -76,7 +76,7 @@ def _from_csv(data: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_rows)
 def test_csv_and_parquet_read_back_are_the_rows_exactly(rows: tuple[CostRow, ...]) -> None:
     report = _report(rows)

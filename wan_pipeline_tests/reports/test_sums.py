@@ -68,7 +68,7 @@ _jobs = st.lists(
         duplicate_allowed=st.none() | st.just(5),
         entries=_entries,
     ),
-    max_size=12,
+    max_size=8,
 )
 
 
@@ -155,7 +155,7 @@ def _periods(wanted: list[LedgerJob]) -> tuple[list[Period], list[Period]]:
     return [Period.day(day) for day in sorted(days)], sorted({Period.month(day) for day in days})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=_jobs)
 def test_the_days_the_months_and_the_ledger_are_one_sum_in_every_breakdown(
     fresh_ledger: Callable[[list[LedgerJob]], Engine], wanted: list[LedgerJob]
@@ -197,7 +197,7 @@ def _summed(reports: list[CostReport], dimension: str, simulated: bool) -> dict[
     return sums
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(_jobs)
 def test_a_months_days_are_the_reports_of_those_days(wanted: list[LedgerJob]) -> None:
     engine = ledger_of(*wanted)
@@ -208,7 +208,7 @@ def test_a_months_days_are_the_reports_of_those_days(wanted: list[LedgerJob]) ->
             assert each.figures == cost_report(engine, each.day).total(simulated=each.simulated)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(_jobs)
 def test_waste_is_of_one_kind_at_most_and_never_more_than_a_job_was_billed(wanted: list[LedgerJob]) -> None:
     engine = ledger_of(*wanted)
