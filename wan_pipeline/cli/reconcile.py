@@ -208,7 +208,9 @@ def _rows(result: Reconciliation) -> list[tuple[str, ...]]:
 
 
 def _print_one(result: Reconciliation, *, dry_run: bool) -> None:
-    if not result.comparisons and result.unread is None and not result.refused:
+    if result.unasked is not None:
+        print(f"{result.title}: nothing was bought there, and its books were not asked for: {result.unasked}")
+    elif not result.comparisons and result.unread is None and not result.refused:
         jobs = f"{result.jobs} jobs are charged in the ledger" if result.jobs else "nothing was bought"
         print(
             f"{result.title}: no books: drop invoices/{result.provider}-{result.period.name}.csv and a mapping into the"

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.base import ProviderClient
+from wan_pipeline.providers.connect import PROVIDERS
 from wan_pipeline.providers.looking import UnreadError
 from wan_pipeline.providers.statements import KeepsBooks
 from wan_pipeline.reconciliation.ledger_side import LedgerSide
@@ -45,7 +46,8 @@ def read(connect: Connect, side: LedgerSide, now: datetime) -> Reading:
     Not to be called inside an event loop."""
     period = side.period
     since, until = period.since - CLOCK_SKEW, min(period.until + BOOKS_LAG, now + CLOCK_SKEW)
-    if until <= since:
+    # Asked before any key is wanted: whose books nobody can read needs none to say so.
+    if until <= since or not hasattr(PROVIDERS[side.provider].client_class, "statement"):
         return Reading(title=None)
     try:
         return asyncio.run(_read(connect, side, since, until))

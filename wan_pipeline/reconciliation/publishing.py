@@ -74,6 +74,7 @@ def as_object(result: Reconciliation) -> dict[str, Any]:
         "billed_usd": str(result.billed),
         "books": [_book(comparison) for comparison in result.comparisons],
         "not_read": result.unread,
+        "not_asked": result.unasked,
         "refused_files": [
             {"file": each.key, "problems": [str(problem) for problem in each.problems]} for each in result.refused
         ],

@@ -51,6 +51,7 @@ class Reconciliation:
     as_of: datetime
     comparisons: tuple[Comparison, ...]
     unread: str | None
+    unasked: str | None  # why its books were not asked for, where nothing was bought there
     refused: tuple[RefusedFile, ...]
     notes: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -121,6 +122,7 @@ class Reconciler:
             side = self._side(provider, period)
             comparisons = self._compare(side, reading, files, now)
         mine = [job for job in side.jobs.values() if period.since <= job.moment < period.until and job.charged]
+        needless = reading.needs_key and not mine and not side.ambiguous  # who buys nothing there needs no key
         days = (period.since.date(), (period.until - timedelta(days=1)).date())
         said = self.ledger.statements.explained(provider, *days, simulated=self.simulated)
         return Reconciliation(
@@ -130,8 +132,8 @@ class Reconciler:
             simulated=self.simulated,
             as_of=now,
             comparisons=tuple(comparisons),
-            # Who buys nothing there needs no key.
-            unread=reading.unread if mine or side.ambiguous or not reading.needs_key else None,
+            unread=None if needless else reading.unread,
+            unasked=reading.unread if needless else None,
             refused=tuple(each for each in invoices.refused if each.concerns(provider, period)),
             notes=invoices.notes,
             findings=tuple(_findings(comparisons, self._said(comparisons))),

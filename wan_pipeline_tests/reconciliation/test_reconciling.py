@@ -251,6 +251,15 @@ def test_what_cannot_be_read_is_said_and_nothing_is_concluded(lab: Lab) -> None:
     assert "WAVESPEED_API_KEY" in str(lab.reconcile().unread)
     nothing = lab.reconcile(Period.parse("2026-02-01"))
     assert (nothing.unread, nothing.verdict) == (None, Verdict.NO_BOOKS)  # nothing was bought, no key is needed
+    assert "WAVESPEED_API_KEY" in str(nothing.unasked)
+
+
+def test_a_provider_without_books_is_not_asked_for_a_key(lab: Lab) -> None:
+    lab.buy("cat", provider="shortapi", model="shortapi/wan-2.6-i2v")
+    later(lab)
+    lab.account.trouble = ConfigurationError("SHORTAPI_KEY is not set")
+    result = lab.reconcile(provider="shortapi")
+    assert (result.verdict, result.unread, result.unasked, result.jobs) == (Verdict.NO_BOOKS, None, None, 1)
 
 
 def test_what_was_read_is_kept_when_the_provider_has_forgotten_it(lab: Lab) -> None:
