@@ -97,7 +97,7 @@ def as_object(export: FocusExport, uris: dict[str, str]) -> dict[str, Any]:
 
 
 def _counted(export: FocusExport) -> str:
-    parts = [f"{export.rows} rows"]
+    parts = ["1 row" if export.rows == 1 else f"{export.rows} rows"]
     if export.corrections:
         parts.append(f"{export.corrections} of them corrections of earlier months")
     if export.purchases:

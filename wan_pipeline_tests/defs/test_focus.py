@@ -11,6 +11,7 @@ import pytest
 from wan_pipeline.defs.focus import changed_exports, monthly_focus_export
 from wan_pipeline.money import Money
 from wan_pipeline_tests.defs.lab import Lab
+from wan_pipeline_tests.reports.ledgers import LedgerJob, write
 
 
 def test_the_running_months_export_has_each_simulated_charge_in_files_of_its_own(lab: Lab) -> None:
@@ -40,13 +41,12 @@ def test_the_running_months_export_has_each_simulated_charge_in_files_of_its_own
 def test_an_export_that_breaks_a_rule_is_a_failure_that_says_which_and_nothing_is_there(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab.put_shots(["a"])
-    assert lab.run(["a"]).success
-    month = f"{lab.jobs()[0].claimed_at:%Y-%m}"
+    with lab.ledger() as ledger:
+        write(ledger.engine, LedgerJob(simulated=True))
     monkeypatch.setattr("wan_pipeline.reports.focus.checks.currencies", lambda: frozenset({"EUR"}))
 
     result = lab.defs.resolve_job_def("focus_export").execute_in_process(
-        instance=lab.instance, partition_key=month, raise_on_error=False
+        instance=lab.instance, partition_key="2026-03", raise_on_error=False
     )
 
     assert not result.success
