@@ -112,6 +112,8 @@ def test_money_in_doubt_is_told_by_job_and_cleared_once_it_is_decided(ledger: Le
 
 def test_waste_is_told_of_the_month_with_unused_takes_and_without_what_was_refunded(ledger: Ledger) -> None:
     first = stored(ledger, "cat", "1")
+    for options in (None, NEW_TAKE):  # no money, and no waste of any
+        stored(ledger, "sim", "5", simulated=True, options=options)
     stored(ledger, "dog", "18", "18")
     assert told(look(ledger)) == []
     stored(ledger, "cat", "1", options=NEW_TAKE)

@@ -95,7 +95,7 @@ def test_what_is_over_before_it_could_be_told_is_told_as_over(ledger: Ledger, ho
 def test_a_webhook_that_refuses_is_asked_again_with_growing_waits(ledger: Ledger, hook: Webhook, status: int) -> None:
     """A redirect is a refusal too: whoever answers there is somebody else."""
     raise_some(ledger, "2026-11")
-    hook.status = status
+    hook.status, hook.headers = status, {"Location": "/elsewhere"}
     tries = [minute for minute in range(16) if send(ledger, hook.url, minute * MINUTE).failed]
     assert tries == [0, 1, 3, 7, 15]
     (failing,) = ledger.alerts.failing(simulated=False)
