@@ -74,16 +74,17 @@ class Tally:
         self._waste(job, key, job.billed or 0)
 
     def _waste(self, job: YearJob, key: Key, billed: int) -> None:
-        if billed and job.request_hash in self._allowed:  # its repeat is billed
-            day, of, nanos = self._allowed.pop(job.request_hash)
-            self.days[day][of]["wasted_duplicate"] += nanos
+        first = self._allowed.pop(job.request_hash, None)
+        was_duplicate = first is not None and billed > 0  # bought once more, and both are billed
+        if first is not None and was_duplicate:
+            self.days[first[0]][first[1]]["wasted_duplicate"] += first[2]
         if job.state == "stored":
             older = self._newest.pop(job.shot, None)
-            if older is not None:
+            if older is not None and not was_duplicate:
                 self.days[older[0]][older[1]]["wasted_unused"] += older[2]
             if job.duplicate_allowed is not None:
                 self._allowed[job.request_hash] = job.day, key, billed
-            elif job.reused_by is None:
+            if job.reused_by is None:
                 self._newest[job.shot] = job.day, key, billed
         elif job.state == "failed":
             self.days[job.day][key]["wasted_failed"] += billed
