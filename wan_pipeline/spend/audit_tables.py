@@ -18,7 +18,7 @@ statement_lines = Table(
     Column("simulated", Boolean, nullable=False),
     Column("source", sa.Text, nullable=False),  # which of its books
     Column("line_id", FreeText, nullable=False),  # the provider's own id of the line
-    Column("digest", String(64), nullable=False),  # of all that the line says, and of the row that it takes the place of
+    Column("digest", String(64), nullable=False),  # of all it says, and of the row in whose place it stands
     Column("kind", String(16), nullable=False),
     Column("reference", FreeText),  # the provider's id of the job
     Column("amount_nanos", BigInteger, nullable=False),  # positive: what `kind` says was charged, given back, paid in
