@@ -35,7 +35,6 @@ _job_costs = sa.table(
     sa.column("simulated", sa.Boolean()),
     sa.column("billed_nanos", sa.BigInteger()),
     sa.column("wasted_kind", sa.Text()),
-    sa.column("wasted_nanos", sa.BigInteger()),
 )
 
 
@@ -110,9 +109,9 @@ def _doubts(connection: Connection, simulated: bool) -> list[Doubt]:
 
 def _waste(connection: Connection, moment: datetime, simulated: bool) -> Waste:
     since, until = budget.month_of(moment)
-    of, amount = _job_costs.c, sa.func.sum(_job_costs.c.wasted_nanos)
+    of = _job_costs.c
     query = (
-        sa.select(of.wasted_kind, sa.func.sum(of.billed_nanos), amount)
+        sa.select(of.wasted_kind, sa.func.sum(of.billed_nanos))
         .where(
             of.simulated == simulated,
             sa.or_(
@@ -122,10 +121,9 @@ def _waste(connection: Connection, moment: datetime, simulated: bool) -> Waste:
         )
         .group_by(of.wasted_kind)
     )
-    rows = connection.execute(query).all()
-    billed = Money.total(Money(int(row[1] or 0)) for row in rows)
-    wasted = tuple(sorted((str(row[0]), Money(int(row[2] or 0))) for row in rows if row[0] is not None))
-    return Waste(since.astimezone(UTC).date(), billed, wasted)
+    sums = [(kind, Money(int(nanos or 0))) for kind, nanos in connection.execute(query)]
+    wasted = tuple(sorted((str(kind), amount) for kind, amount in sums if kind is not None))
+    return Waste(since.astimezone(UTC).date(), Money.total(amount for _, amount in sums), wasted)
 
 
 def _bills(
