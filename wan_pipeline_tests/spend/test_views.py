@@ -18,6 +18,7 @@ from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import JobState
 from wan_pipeline.spend.tables import metadata
 from wan_pipeline_tests.spend.books_of_any_kind import BOOKS, DIMENSIONS, AnyJob, daily, wasted_kind, write
+from wan_pipeline_tests.spend.conftest import empty_postgres
 from wan_pipeline_tests.spend.samples import NOON, PRICE, job_in
 
 Filled = Callable[[Sequence[AnyJob]], AbstractContextManager[Connection]]
@@ -38,8 +39,9 @@ def filled() -> Filled:
     return fill
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def filled_postgres(postgres_ledger: str) -> Any:
+    empty_postgres(postgres_ledger)
     engine = sa.create_engine(postgres_ledger, connect_args={"options": "-csearch_path=wan_ledger"})
 
     @contextmanager
