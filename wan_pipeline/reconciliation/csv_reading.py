@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from fractions import Fraction
@@ -29,7 +29,7 @@ MAX_SHOWN = 20
 T = TypeVar("T")
 
 _LONGEST_CELL = 100_000
-_DATE_ALONE = re.compile(r"\d{4}-\d\d-\d\d")
+_MOST = 10**9  # dollars on a line: nano-dollars of more are no number that a database keeps
 _PLAIN = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -133,7 +133,7 @@ class _Reader:
         if nanos.denominator != 1:
             remedy = "Is the unit or its rate right? Export amounts that are not divided"
             raise _WrongError("it is finer than a nano-dollar", remedy)
-        if abs(nanos) > 10**15 * NANOS_PER_USD:
+        if abs(nanos) > _MOST * NANOS_PER_USD:
             raise _WrongError("no invoice has that much on one line", "Is the column the right one?")
         return Money(int(nanos) if how.charges_are == "positive" else -int(nanos))
 
@@ -142,13 +142,15 @@ class _Reader:
         how = self._mapping.dates
         try:
             if how.format in ("unix", "unix_ms"):
+                if not _PLAIN.fullmatch(text):
+                    raise ValueError
                 seconds = Fraction(Decimal(text)) / (1 if how.format == "unix" else 1000)
                 at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(seconds * 1_000_000))
             elif how.format == "iso":
                 at = datetime.fromisoformat(text)
             else:
                 at = datetime.strptime(text, how.format)  # noqa: DTZ007 - the zone follows
-            alone = how.is_date_alone or (how.format == "iso" and _DATE_ALONE.fullmatch(text) is not None)
+            alone = how.is_date_alone or (how.format == "iso" and _is_date_alone(text))
             if at.tzinfo is None:
                 at = at.replace(tzinfo=how.zone)
             until = None
@@ -181,9 +183,11 @@ class _Reader:
 def _decoded(key: str, data: bytes, encoding: str) -> str:
     try:
         text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = data[error.start : error.start + 4].hex(" ")
+        text.encode()  # some encodings have halves of characters, which no file or database takes
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        line = data.count(b"\n", 0, start) + 1
+        found = data[start : start + 4].hex(" ")
         remedy = "Write the right `encoding:` into the mapping, e.g. windows-1252; or export the file anew"
         problem = Problem(key, f"line {line}", f"bytes {found}", f"this is not {encoding} text", remedy)
         raise ProblemsError([problem]) from None
@@ -220,7 +224,7 @@ def _rows(key: str, text: str, mapping: Mapping) -> tuple[list[str], list[tuple[
     problems = _wrong_titles(key, number, titles, mapping)
     if problems:
         raise ProblemsError(problems)
-    return titles, rest[: len(rest) - mapping.skip_last_rows] if mapping.skip_last_rows else rest
+    return titles, rest[: max(0, len(rest) - mapping.skip_last_rows)]
 
 
 def _wrong_titles(key: str, number: int, titles: Sequence[str], mapping: Mapping) -> list[Problem]:
@@ -250,6 +254,15 @@ def _numbered(lines: Sequence[Line]) -> list[Line]:
         count = seen[line.line_id]
         numbered.append(line if count == 1 else replace(line, occurrence=count))
     return numbered
+
+
+def _is_date_alone(text: str) -> bool:
+    """Is it a date of ISO 8601 without a time, however written: 2026-11-20, 20261120, 2026-W47-5?"""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_usd(text: str) -> str:

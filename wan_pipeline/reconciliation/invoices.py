@@ -31,7 +31,8 @@ _IN_PATH = re.compile(r"(?<!\d)(20\d\d)-?(0[1-9]|1[0-2])(?:-?(0[1-9]|[12]\d|3[01
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFile:
-    """A file that could be read. `days`: those that it says it tells of, first and last; None: it does not say."""
+    """A file that could be read. `days`: those that it says it tells of, first and last; None: it does not say. `copy_of`:
+    the file with these very bytes that was read before; its own `lines` are none, so that they count once."""
 
     key: str
     mapping_key: str
@@ -39,6 +40,7 @@ class InvoiceFile:
     lines: tuple[Line, ...]
     days: tuple[date, date] | None
     modified_at: datetime
+    copy_of: InvoiceFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,18 @@ def read_invoices(bucket: Bucket) -> Invoices:
     files: list[InvoiceFile] = []
     refused: list[RefusedFile] = []
     notes: list[str] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, InvoiceFile] = {}
     for key in sorted(keys):
         read = _read(bucket, objects[key], objects, mappings, seen)
         match read:
+            case InvoiceFile(copy_of=InvoiceFile() as first):
+                notes.append(f"{key} is {first.key} once more, byte for byte: its lines count once")
+                if read.days and read.mapping_key == first.mapping_key:
+                    files.append(read)
             case InvoiceFile():
                 files.append(read)
             case RefusedFile():
                 refused.append(read)
-            case str():
-                notes.append(read)
     return Invoices(tuple(files), tuple(refused), tuple(notes), tuple(_sets(files)))
 
 
@@ -134,8 +138,8 @@ def _read(
     found: BucketObject,
     objects: dict[str, BucketObject],
     mappings: dict[str, Mapping | tuple[Problem, ...]],
-    seen: dict[str, str],
-) -> InvoiceFile | RefusedFile | str:
+    seen: dict[str, InvoiceFile],
+) -> InvoiceFile | RefusedFile:
     key, days = found.key, _days_in(found.key)
     places = mapping_places(key)
     mapping_key = next((place for place in places if place in objects), None)
@@ -158,14 +162,19 @@ def _read(
         return RefusedFile(key, mapping.provider, days, (problem,))
     data = bucket.read(key)
     digest = hashlib.sha256(data).hexdigest()
-    if digest in seen:
-        return f"{key} is {seen[digest]} once more, byte for byte: it counts once"
-    seen[digest] = key
+    first = seen.get(digest)
+    if first is not None:
+        return InvoiceFile(key, mapping_key, mapping.provider, (), days, found.modified_at, first)
     try:
         lines = read_lines(key, data, mapping)
     except ProblemsError as error:
         return RefusedFile(key, mapping.provider, days, error.problems)
-    return InvoiceFile(key, mapping_key, mapping.provider, tuple(lines), days, found.modified_at)
+    file = InvoiceFile(key, mapping_key, mapping.provider, tuple(lines), days, found.modified_at)
+    if (
+        lines
+    ):  # files with no line in them are no copies of each other: each says of its own days that there was nothing
+        seen[digest] = file
+    return file
 
 
 def _sets(files: Sequence[InvoiceFile]) -> Iterable[InvoiceSet]:

@@ -6,8 +6,10 @@ invoice by it (csv_reading.py), finding both in the bucket (invoices.py).
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
@@ -21,6 +23,8 @@ from wan_pipeline.shots.yaml_reading import Document, UnreadableYamlError, read_
 
 ENDING = ".mapping.yaml"
 _REMEDY = "See docs/reconciliation.md"
+_FARTHEST = 30  # powers of ten between a unit and a dollar
+_YEARS = range(2000, 2200)  # of which there are invoices
 
 
 class _Strict(BaseModel):
@@ -58,7 +62,7 @@ class Amounts(_Strict):
             rate = Decimal(value.strip()) if isinstance(value, str) else None
         except InvalidOperation:
             rate = None
-        if rate is None or not rate.is_finite() or rate <= 0:
+        if rate is None or not rate.is_finite() or rate <= 0 or abs(rate.adjusted()) > _FARTHEST:
             raise ValueError('write an amount above 0 in quotes, e.g. "0.0000005"')
         return rate
 
@@ -94,6 +98,11 @@ class Dates(_Strict):
     def _known_format(cls, text: str) -> str:
         if text not in ("iso", "unix", "unix_ms") and "%" not in text:
             raise ValueError("write iso, unix, unix_ms, or a format such as %d/%m/%Y %H:%M:%S")
+        if "%" in text:
+            try:
+                datetime.strptime(datetime(2026, 11, 20, tzinfo=UTC).strftime(text), text)  # noqa: DTZ007 - only tried
+            except (ValueError, re.error):
+                raise ValueError("no date can be read by it: write e.g. %d/%m/%Y %H:%M:%S, each part once") from None
         return text
 
     @property
@@ -126,6 +135,15 @@ class Kinds(_Strict):
     topup: Words = ()
     other: Words = ()
 
+    @model_validator(mode="after")
+    def _each_word_once(self) -> Self:
+        words = Counter(
+            word for kind in type(self).model_fields for word in {w.casefold() for w in getattr(self, kind)}
+        )
+        if twice := [word for word, count in words.items() if count > 1]:
+            raise ValueError(f"{twice[0]!r} is said to mean two kinds: leave it in one of them")
+        return self
+
     def by_word(self) -> dict[str, str]:
         return {word.casefold(): kind for kind in type(self).model_fields for word in getattr(self, kind)}
 
@@ -138,6 +156,8 @@ class Covers(_Strict):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
+        if self.first.year not in _YEARS or self.last.year not in _YEARS:
+            raise ValueError("no invoice is of that time")
         if self.last < self.first:
             raise ValueError("the last day comes before the first")
         return self
@@ -167,6 +187,8 @@ class Mapping(_Strict):
     @field_validator("delimiter", mode="before")
     @classmethod
     def _tab(cls, value: object) -> object:
+        if value in ('"', "\n", "\r"):
+            raise ValueError("no file is divided by that: write e.g. ; or tab")
         return "\t" if value in ("tab", "\\t") else value
 
     @field_validator("encoding")

@@ -125,6 +125,7 @@ def test_amounts_are_exact_to_the_nano_dollar(nanos: int, comma: bool) -> None:
         (ROW.replace("0.425", ""), "column Cost: this is not an amount"),
         (ROW.replace("0.425", "0.0000000001"), "column Cost: it is finer than a nano-dollar"),
         (ROW.replace("0.425", "1e99"), "column Cost: no invoice has that much"),
+        (ROW.replace("0.425", "1000000000.01"), "column Cost: no invoice has that much"),
         (ROW.replace("2026-11-20T", "20/11/2026 "), "column Created: this is not a date (found: 20/11/2026 23:59:59Z)"),
         (ROW.replace("2026", "1926"), "column Created: no invoice is of that time"),
         (ROW.replace("a-1", '"a-1'), "this is not CSV"),
@@ -138,6 +139,26 @@ def test_a_mistake_in_a_row_is_told_with_its_line_and_column(rows: str, said: st
     (text,) = refused(TITLES + rows)
     assert text.startswith("invoices/x.csv: line 2")
     assert said in text
+
+
+def test_a_number_of_seconds_that_is_none_is_told_at_once() -> None:
+    (text,) = refused(TITLES + ROW.replace("2026-11-20T23:59:59Z", "1e99999999"), PLAIN + "dates: {format: unix}\n")
+    assert "column Created: this is not a date (found: 1e99999999)" in text
+
+
+def test_more_last_lines_to_skip_than_there_are_leave_none() -> None:
+    assert read(TITLES + ROW * 2, PLAIN + "skip_last_rows: 3\n") == []
+
+
+@pytest.mark.parametrize(("encoding", "data"), [("punycode", b"a:b"), ("unicode_escape", b"Id,Task\n\\ud800")])
+def test_bytes_that_are_no_text_in_whatever_encoding_are_told(encoding: str, data: bytes) -> None:
+    assert any(f"this is not {encoding} text" in text for text in refused(data, PLAIN + f"encoding: {encoding}\n"))
+
+
+@pytest.mark.parametrize("text", ["2026-11-20", "20261120", "2026-W47-5"])
+def test_a_date_without_a_time_is_a_whole_day_however_it_is_written(text: str) -> None:
+    (line,) = read(TITLES + ROW.replace("2026-11-20T23:59:59Z", text))
+    assert (line.at, line.until) == (datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC))
 
 
 def test_all_mistakes_are_counted_and_the_first_twenty_shown() -> None:
@@ -194,6 +215,15 @@ def test_a_kind_that_the_mapping_does_not_know_and_a_currency_that_is_not_ours()
         (PLAIN + "amounts: {unit: credits, usd_per_unit: 0.0000005}\n", "write an amount above 0 in quotes"),
         (PLAIN + "dates: {time_zone: Mars/Olympus}\n", "there is no such time zone"),
         (PLAIN + "dates: {format: german}\n", "write iso, unix, unix_ms, or a format"),
+        (PLAIN + "dates: {format: '%d.%d.%Y'}\n", "no date can be read by it"),
+        (PLAIN + "dates: {format: '%d.%m.%Q'}\n", "no date can be read by it"),
+        (PLAIN + "amounts: {unit: credits, usd_per_unit: '1e-99999999'}\n", "write an amount above 0 in quotes"),
+        (PLAIN + "covers: {first: 2026-11-01, last: 9999-12-31}\n", "no invoice is of that time"),
+        (PLAIN + "delimiter: '\"'\n", "no file is divided by that"),
+        (
+            PLAIN.replace("Created}", "Created, kind: Type}") + "kinds: {charge: [Usage], refund: [usage]}\n",
+            "'usage' is said to mean two kinds",
+        ),
         (PLAIN + "encoding: klingon\n", "there is no such encoding"),
         (PLAIN + "skip_rows: -1\n", "skip_rows"),
         (PLAIN + "skip_rows: two\n", "skip_rows"),
@@ -263,6 +293,15 @@ def test_files_of_one_mapping_are_read_and_a_file_that_is_there_twice_counts_onc
     assert one.days == (date(2026, 11, 1), date(2026, 11, 30))
     (note,) = found.notes
     assert "once more, byte for byte" in note
+
+
+def test_the_same_bytes_for_another_month_tell_of_that_month_and_their_lines_count_once(tmp_path: Path) -> None:
+    november, december = "invoices/shortapi-2026-11.csv", "invoices/shortapi-2026-12.csv"
+    for rows in (ROW, ""):
+        files = {november: TITLES + rows, december: TITLES + rows, "invoices/mapping.yaml": PLAIN}
+        found = bucket(tmp_path, files)
+        assert [file.days[0].month for file in found.files if file.days] == [11, 12]
+        assert sum(len(file.lines) for file in found.files) == len(rows.splitlines())
 
 
 @pytest.mark.parametrize(
