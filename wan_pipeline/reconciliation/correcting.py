@@ -12,6 +12,7 @@ from datetime import datetime
 
 from wan_pipeline.reconciliation.findings import Finding
 from wan_pipeline.spend.audit_records import Explanation
+from wan_pipeline.spend.correcting import BillPart
 from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.ledger import Ledger
 
@@ -60,15 +61,8 @@ def _apply(ledger: Ledger, finding: Finding, said: str) -> bool:
     if finding.fix is None or finding.job is None:
         return False
     try:
-        if ledger.job(finding.job.id).billed != finding.job.billed:
-            return False
-        for change in finding.fix.changes:
-            evidence = f"{said}{change.evidence}"
-            if change.refunded_at is None:
-                ledger.correct(change.job_id, change.total, evidence)
-            else:
-                ledger.refund(change.job_id, change.total, change.refunded_at, evidence)
+        parts = [BillPart(each.total, f"{said}{each.evidence}", each.refunded_at) for each in finding.fix.changes]
+        return ledger.settle(finding.job.id, finding.job.billed, parts)
     except LedgerError as error:
         _log.warning("%s: not corrected: %s", finding.job.named, error)
         return False
-    return True

@@ -22,7 +22,7 @@ from wan_pipeline.reconciliation.matching import Comparison, Ours, compare, in_l
 from wan_pipeline.reconciliation.provider_books import Connect, Reading
 from wan_pipeline.reconciliation.sides import Book, Line
 from wan_pipeline.reports.period import Period
-from wan_pipeline.spend.audit_records import Explanation
+from wan_pipeline.spend.audit_records import Explanation, LineKind
 from wan_pipeline.spend.ledger import Ledger
 
 _ROUNDS = 4  # of corrections: each set of books may have one to say of a job
@@ -186,7 +186,9 @@ def _invoice_book(side: LedgerSide, invoices: InvoiceSet) -> Book | None:
 
 
 def _belongs(line: Line, moments: dict[str, datetime], period: Period) -> bool:
-    return period.since <= moments.get(line.reference or "", line.at) < period.until
+    """By the moment of its job; what was given back by its own."""
+    at = moments.get(line.reference or "", line.at) if line.kind is LineKind.CHARGE else line.at
+    return period.since <= at < period.until
 
 
 def _findings(comparisons: Sequence[Comparison], said: dict[str, Explanation]) -> list[Finding]:

@@ -196,7 +196,8 @@ def _refund_differs(
 
 def _fix(job: OurJob, charges: list[Line], refunds: list[Line]) -> Fix | None:
     """The entries that would make the ledger say what these lines say. By itself only what they settle beyond doubt: a
-    charge of which the provider had not spoken before, within the quote; a refund of what is charged alike on both sides."""
+    charge of which the provider had not spoken before, within the quote; a refund of what is charged alike on both sides,
+    not dated before its charge."""
     charged = total(charges) if charges else job.charged
     already = Money.total(refund.amount for refund in job.refunds)
     if job.state is JobState.AMBIGUOUS or total(refunds) > charged or already > charged:
@@ -210,7 +211,9 @@ def _fix(job: OurJob, charges: list[Line], refunds: list[Line]) -> Fix | None:
         if back > already:
             changes.append(Change(job.id, charged - back, _evidence([line]), line.at))
     in_bounds = job.basis is Basis.QUOTED and job.quoted_low <= charged <= job.quoted_high
-    return Fix(tuple(changes), by_itself=charged == job.charged or in_bounds) if changes else None
+    dated_before = any((line.until or line.at) + CLOCK_SKEW < job.moment for line in refunds)
+    by_itself = (charged == job.charged or in_bounds) and not dated_before
+    return Fix(tuple(changes), by_itself) if changes else None
 
 
 def _evidence(lines: list[Line]) -> str:

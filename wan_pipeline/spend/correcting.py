@@ -5,6 +5,8 @@ What does not belong here: when a correction is right (the reconciliation decide
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from wan_pipeline.money import Money
@@ -14,8 +16,18 @@ from wan_pipeline.spend.records import Basis, Job, JobState
 from wan_pipeline.spend.transacting import Transacting
 from wan_pipeline.spend.transitions import Step, account
 
+_MOST = Money.usd(10**9)  # sums of more nano-dollars are no number that a database keeps
 # What is known to have been taken by the provider, or may have been.
 _MAY_BE_BILLED = frozenset(set(JobState) - {JobState.RESERVED, JobState.SUBMITTING, JobState.AMBIGUOUS})
+
+
+@dataclass(frozen=True, slots=True)
+class BillPart:
+    """What is billed becomes `total`: by a refund at `refunded_at`, else by a correction."""
+
+    total: Money
+    evidence: str
+    refunded_at: datetime | None = None
 
 
 class Corrections(Transacting):
@@ -32,6 +44,22 @@ class Corrections(Transacting):
         """What is billed falls to `total`: the provider gave the rest back at `effective_at`, whose day it belongs to.
         Where no more than that is billed, nothing changes. Raises as `correct`."""
         return self._step(lambda step: refund(step, job_id, total, effective_at, evidence), now)
+
+    def settle(self, job_id: str, seen: Money | None, parts: Sequence[BillPart], now: datetime | None = None) -> bool:
+        """All of these one after the other, in one transaction, where `seen` is still what is billed; False: it is not,
+        somebody else came first, and nothing is appended twice. Raises as `correct`; nothing is changed then."""
+
+        def work(step: Step) -> bool:
+            if rows.job(step.connection, job_id, lock=True).billed != seen:
+                return False
+            for part in parts:
+                if part.refunded_at is None:
+                    correct(step, job_id, part.total, part.evidence)
+                else:
+                    refund(step, job_id, part.total, part.refunded_at, part.evidence)
+            return True
+
+        return self._step(work, now)
 
 
 def correct(step: Step, job_id: str, total: Money, evidence: str) -> Job:
@@ -53,6 +81,8 @@ def refund(step: Step, job_id: str, total: Money, effective_at: datetime, eviden
 def _correctable(step: Step, job_id: str, total: Money) -> Job:
     if total.nanos < 0:
         raise LedgerError(f"job {job_id}: a bill of {total} USD: nobody is billed less than nothing")
+    if total > _MOST:
+        raise LedgerError(f"job {job_id}: a bill of {total} USD: no video costs that much")
     job = rows.job(step.connection, job_id, lock=True)
     if job.state not in _MAY_BE_BILLED:
         raise LedgerError(f"job {job.id} ({job.shot}) is {job.state}: resolve it first, then its bill can be corrected")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 
@@ -226,6 +229,51 @@ def test_what_somebody_else_has_billed_meanwhile_is_not_corrected_by_what_was_se
     lab.ledger.correct(job.id, Money.usd("0.19"), "support said so")
     assert lab.reconciler.accept(seen, "as they say", "Ada") == []
     assert lab.ledger.job(job.id).billed == Money.usd("0.19")
+
+
+@pytest.mark.parametrize("name", ["usage.csv", "2026-03.csv"])
+def test_a_refund_in_an_invoice_that_tells_of_no_other_line_of_its_month_is_found_there(lab: Lab, name: str) -> None:
+    job = lab.buy("cat")
+    back_at = BOUGHT_AT + timedelta(days=30)
+    lab.put("invoices/mapping.yaml", "provider: wavespeed\ncolumns: {reference: Job, amount: Cost, date: Date}\n")
+    rows = [f"{job.id},{PRICE},{BOUGHT_AT.isoformat()}", f"{job.id},-0.05,{back_at.isoformat()}"]
+    lab.put(f"invoices/{name}", "\n".join(["Job,Cost,Date", *rows]))
+    later(lab, 40)
+    lab.account.trouble = UnreadError("not now")
+    assert lab.reconcile(Period.month(BOUGHT_AT.date())).corrected == ()
+    (corrected,) = lab.reconcile(Period.month(back_at.date())).corrected
+    assert corrected.difference == -Money.usd("0.05")
+    assert lab.ledger.entries(job.id)[-1].effective_at == back_at
+
+
+def test_a_refund_that_is_dated_before_its_charge_is_left_to_a_person(lab: Lab) -> None:
+    job = lab.buy("cat")
+    lab.charge(job)
+    lab.charge(job, Money.usd("0.05"), LineKind.REFUND, at=BOUGHT_AT - timedelta(days=3))
+    later(lab)
+    result = lab.reconcile(Period.month(BOUGHT_AT.date()))
+    assert (result.corrected, found(result)) == ((), [("missing here", "unexplained")])
+
+
+def test_several_who_settle_the_same_job_at_once_append_its_entries_once(lab: Lab) -> None:
+    job = lab.buy("cat")
+    lab.charge(job, PRICE + NANO)
+    lab.charge(job, Money.usd("0.05"), LineKind.REFUND, at=BOUGHT_AT + timedelta(hours=2))
+    later(lab)
+    seen = lab.reconcile().unexplained
+    before = len(lab.ledger.entries(job.id))
+    read, together = Ledger.job, Barrier(3)
+
+    def read_together(ledger: Ledger, job_id: str) -> Job:
+        found = read(ledger, job_id)
+        with suppress(BrokenBarrierError):
+            together.wait(timeout=0.5)
+        return found
+
+    with patch.object(Ledger, "job", read_together), ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lab.reconciler.accept, [seen] * 3, ["as they say"] * 3, "ABC"))
+    assert sorted(map(len, done)) == [0, 0, 1]
+    assert [entry.kind.value for entry in lab.ledger.entries(job.id)[before:]] == ["adjustment", "refund"]
 
 
 def test_a_charge_of_an_ambiguous_job_is_tied_to_it_by_the_providers_own_logs(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from wan_pipeline.money import ZERO, Money
+from wan_pipeline.spend.correcting import BillPart
 from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Basis, EntryKind, JobState
@@ -48,6 +49,17 @@ def test_a_job_of_which_nobody_knows_whether_it_was_taken_is_resolved_first(ledg
     with pytest.raises(LedgerError, match="resolve it first"):
         ledger.correct(job.id, PRICE, "billings: line-4")
     assert ledger.job(job.id) == job
+
+
+def test_what_is_settled_is_settled_whole_or_not_at_all_and_once(ledger: Ledger) -> None:
+    job = job_in(ledger, JobState.STORED)
+    parts = [BillPart(PRICE + PRICE, "line-6"), BillPart(LESS, "line-7", LATER)]
+    with pytest.raises(LedgerError, match="no video costs that much"):
+        ledger.settle(job.id, PRICE, [*parts, BillPart(Money(10**18 + 1), "line-8")])
+    assert ledger.job(job.id) == job
+    assert [ledger.settle(job.id, PRICE, parts) for _ in range(2)] == [True, False]
+    assert [entry.kind.value for entry in ledger.entries(job.id)[-2:]] == ["adjustment", "refund"]
+    assert ledger.job(job.id).billed == LESS
 
 
 def test_nobody_is_billed_less_than_nothing(ledger: Ledger) -> None:
