@@ -121,3 +121,13 @@ def test_a_year_has_all_its_days() -> None:
     assert [batch.day for batch in SMALL.batches()] == SMALL.every_day
     assert SMALL.every_day[-1] == SMALL.last_day
     assert SMALL.end == datetime.combine(SMALL.last_day, time()) + timedelta(days=1)
+
+
+def test_the_takes_of_a_shot_follow_one_another_in_time() -> None:
+    """Or which one is in use would be anybody's guess."""
+    newest: dict[str, YearJob] = {}
+    for job in Year(jobs=20_000, days=70, last_day=SMALL.last_day).each_job():
+        before = newest.get(job.shot)
+        assert job.take == (1 if before is None else before.take + 1)
+        assert before is None or before.claimed_at < job.claimed_at
+        newest[job.shot] = job

@@ -161,8 +161,8 @@ class _Maker:
 
     # --- lives ---
 
-    def _stored(self, plan: _Plan, claimed_at: datetime) -> list[YearJob]:
-        claimed_at, submitted_at = self._accepted_at(claimed_at)
+    def _stored(self, plan: _Plan, claimed_at: datetime, *, may_move: bool = True) -> list[YearJob]:
+        claimed_at, submitted_at = self._accepted_at(claimed_at, may_move=may_move)
         generated_at = submitted_at + _SECOND * (60 + int(self._random() * 120))
         stored_at = generated_at + _SECOND * (900 if self._random() < 0.05 else 3)
         entries = self._paid(plan, claimed_at, submitted_at, stored_at, "stored")
@@ -219,18 +219,17 @@ class _Maker:
 
     def _absent(self, plan: _Plan, claimed_at: datetime) -> list[YearJob]:
         """Looked for, nowhere: given up, and bought anew the same day."""
-        gone_at = claimed_at + timedelta(hours=1)
-        entries = [self._hold(plan, claimed_at), self._release(plan, gone_at, "absent: not in its books")]
-        job = self._job(plan, claimed_at, "released", entries)
-        job = job._replace(doubted_at=claimed_at + 30 * _SECOND, retryable=True, error="absent: not in its books")
-        return [job, *self._bought_anew(plan, gone_at + 60 * _SECOND)]
+        job = self._given_up(plan, claimed_at, "absent: not in its books")._replace(retryable=True)
+        return [job, *self._bought_anew(plan, claimed_at + timedelta(minutes=61))]
 
     def _not_charged(self, plan: _Plan, claimed_at: datetime) -> list[YearJob]:
         """A person says that it was not taken."""
-        job = self._absent(plan, claimed_at)[0]._replace(
-            retryable=False, error="not charged: the account shows nothing"
-        )
-        return [job]
+        return [self._given_up(plan, claimed_at, "not charged: the account shows nothing")]
+
+    def _given_up(self, plan: _Plan, claimed_at: datetime, words: str) -> YearJob:
+        entries = [self._hold(plan, claimed_at), self._release(plan, claimed_at + timedelta(hours=1), words)]
+        job = self._job(plan, claimed_at, "released", entries)
+        return job._replace(doubted_at=claimed_at + 30 * _SECOND, error=words)
 
     def _written_off(self, plan: _Plan, claimed_at: datetime) -> list[YearJob]:
         """It may have cost; half of them are bought anew. Whose books a program can read shows within days that it did not:
@@ -276,13 +275,15 @@ class _Maker:
     # --- parts of lives ---
 
     def _bought_anew(self, plan: _Plan, claimed_at: datetime) -> list[YearJob]:
-        return self._stored(plan._replace(take=plan.take + 1, repeat=plan.repeat + 1), claimed_at)
+        """After what it takes the place of, so at no other moment."""
+        again = plan._replace(take=plan.take + 1, repeat=plan.repeat + 1)
+        return self._stored(again, claimed_at, may_move=False)
 
-    def _accepted_at(self, claimed_at: datetime) -> tuple[datetime, datetime]:
-        """When it was claimed and when submitted: a second later, or around midnight."""
+    def _accepted_at(self, claimed_at: datetime, *, may_move: bool = True) -> tuple[datetime, datetime]:
+        """When it was claimed and when submitted: a second later, or around midnight, where it may be moved there."""
         midnight = datetime.combine(claimed_at.date(), time()) + timedelta(days=1)
         near = 0.3 if midnight.day == 1 else 0.01  # more of them at a month's end
-        if midnight == self._end or self._random() >= near:
+        if midnight == self._end or self._random() >= near or not may_move:
             return claimed_at, claimed_at + timedelta(microseconds=300_000 + int(self._random() * 2_000_000))
         return (
             (midnight - _SECOND, midnight),
