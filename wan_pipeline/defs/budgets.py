@@ -112,7 +112,6 @@ def _metadata(seen: Picture) -> Metadata:
         "ambiguous_jobs": dg.MetadataValue.int(len(seen.ambiguous)),
         "deferred_shots": dg.MetadataValue.int(len(seen.deferrals)),
         "simulated": dg.MetadataValue.bool(seen.simulated),
-        "ambiguous_usd_plot": dg.MetadataValue.float(float(seen.ambiguous_usd.dollars)),
     }
     if seen.ambiguous:
         columns = ["job", "shot", "provider", "held_usd", "since", "known", "next"]
@@ -122,6 +121,7 @@ def _metadata(seen: Picture) -> Metadata:
     if seen.deferrals:
         columns = ["shot", "limit", "needed_usd", "since", "until", "reason"]
         metadata["deferred"] = _table(columns, [_deferred_row(each) for each in seen.deferrals[:_MOST_ROWS]])
+    metadata["ambiguous_usd_plot"] = dg.MetadataValue.float(float(seen.ambiguous_usd.dollars))
     for line in seen.lines:
         name = "".join(char if char.isalnum() else "_" for char in line.name.lower()).strip("_")
         metadata[f"{name}_used_plot"] = dg.MetadataValue.float(float((line.held + line.billed).dollars))

@@ -10,7 +10,7 @@ import dagster as dg
 
 from wan_pipeline.defs import names
 from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
-from wan_pipeline.defs.metadata import Metadata, location
+from wan_pipeline.defs.metadata import Metadata, link, location
 from wan_pipeline.defs.partitions import month_partitions
 from wan_pipeline.defs.resources import Installation
 from wan_pipeline.defs.run_marks import marked_run
@@ -49,14 +49,17 @@ def focus_exports(context: dg.AssetExecutionContext, installation: Installation)
     with told_plainly(), retried_where_it_passes(context), marked_run(context, installation) as opened:
         for name in context.partition_keys:
             export = focus_export(opened.ledger.engine, Period.parse(name), ISSUERS, simulated=opened.simulated)
-            metadata = _metadata(export, publish(export, opened.bucket))
+            uris = publish(export, opened.bucket)
+            metadata = _metadata(export, uris, opened.settings.public_base_url)
             context.log_event(dg.AssetMaterialization(names.FOCUS_EXPORTS, partition=name, metadata=metadata))
 
 
-def _metadata(export: "FocusExport", uris: Mapping[str, str]) -> Metadata:
+def _metadata(export: "FocusExport", uris: Mapping[str, str], public_base_url: str | None) -> Metadata:
     prefix = "sim_" if export.simulated else ""  # never one plot, or one sum, of both
     text, count = dg.MetadataValue.text, dg.MetadataValue.int
-    return {
+    table = link(public_base_url, f"{export.key}.csv")
+    metadata: Metadata = {"export": dg.MetadataValue.url(table)} if table else {}
+    return metadata | {
         f"{prefix}rows": count(export.rows),
         f"{prefix}billed_cost_usd": text(str(export.billed)),
         f"{prefix}effective_cost_usd": text(str(export.effective)),

@@ -5,7 +5,7 @@ What belongs here: how a reconciliation shows in the catalog. What does not: any
 
 # No `from __future__ import annotations`: Dagster compares the context's annotation with its classes.
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,7 +16,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 from wan_pipeline.defs import names
 from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
-from wan_pipeline.defs.metadata import Metadata, location
+from wan_pipeline.defs.metadata import Metadata, link, location
 from wan_pipeline.defs.partitions import day_partitions
 from wan_pipeline.defs.passing import patiently
 from wan_pipeline.defs.resources import Installation
@@ -26,6 +26,7 @@ from wan_pipeline.defs.run_tags import ASKED_BY, NO_RUN_RETRIES, AskedBy
 if TYPE_CHECKING:
     from wan_pipeline.reconciliation.findings import Finding
     from wan_pipeline.reconciliation.reconciling import Reconciliation
+    from wan_pipeline.spend.audit_records import Explanation
 
 EXPLAINED: Final = "explained"
 RECONCILE: Final = "reconcile_books"
@@ -89,7 +90,8 @@ def reconciliations(context: dg.AssetExecutionContext, installation: Installatio
             day, provider = _parts(key)
             result = reconciler.reconcile(provider, Period.day(day), invoices)
             uris = publish(result, opened.bucket)
-            event = dg.AssetMaterialization(names.RECONCILIATIONS, partition=key, metadata=metadata_of(result, uris))
+            metadata = metadata_of(result, uris, opened.settings.public_base_url)
+            event = dg.AssetMaterialization(names.RECONCILIATIONS, partition=key, metadata=metadata)
             if names.RECONCILIATIONS in context.selected_asset_keys:
                 patiently(context.log_event, event)
             if checked:
@@ -146,39 +148,51 @@ def told(result: "Reconciliation") -> str:
         case Verdict.NOT_READ:
             return f"the books could not be read, so nothing is concluded: {result.unread}"
         case Verdict.NO_BOOKS:
-            return f"there are no books to compare with; {result.jobs} jobs are charged in the ledger"
+            jobs = "1 job is" if result.jobs == 1 else f"{result.jobs} jobs are"
+            return (
+                f"there are no books to compare with: drop invoices/{result.provider}-{result.period.first:%Y-%m}.csv and a"
+                f" mapping into the bucket (docs/reconciliation.md); {jobs} charged in the ledger"
+            )
 
 
-def metadata_of(result: "Reconciliation", uris: Mapping[str, str]) -> Metadata:
-    """What the catalog shows of it."""
-    metadata: Metadata = {
-        "verdict": dg.MetadataValue.text(result.verdict.value),
-        "told": dg.MetadataValue.text(told(result)),
-        "kind": dg.MetadataValue.text("simulated" if result.simulated else "live"),
-        "over": dg.MetadataValue.bool(not result.is_running),
-        "jobs": dg.MetadataValue.int(result.jobs),
-        "billed_usd": dg.MetadataValue.text(str(result.billed)),
-        "unexplained": dg.MetadataValue.int(len(result.unexplained)),
-        "corrected": dg.MetadataValue.int(len(result.corrected)),
-    }
-    for comparison in result.comparisons:
-        name, balance = comparison.book.name.rpartition("/")[2], comparison.balance
-        metadata |= {
-            f"{name}: lines": dg.MetadataValue.int(comparison.line_count),
-            f"{name}: matched": dg.MetadataValue.int(comparison.matched),
-            f"{name}: ledger_usd": dg.MetadataValue.text(str(balance.ledger)),
-            f"{name}: theirs_usd": dg.MetadataValue.text(str(balance.theirs)),
-            f"{name}: balance": dg.MetadataValue.md(
-                "\n".join(
-                    ["| from the ledger to their books | USD |", "|---|---:|"]
-                    + [f"| {what} | {amount} |" for what, amount in balance.lines]
-                )
-            ),
-        }
+def metadata_of(result: "Reconciliation", uris: Mapping[str, str], public_base_url: str | None) -> Metadata:
+    """What the catalog shows of it: what a person has to look at comes first."""
+    from wan_pipeline.reconciliation.publishing import base_key
+
+    text, count = dg.MetadataValue.text, dg.MetadataValue.int
+    metadata: Metadata = {"verdict": text(result.verdict.value), "told": text(told(result))}
+    lines = link(public_base_url, f"{base_key(result)}.csv")
+    if lines:
+        metadata["every_line"] = dg.MetadataValue.url(lines)
     findings = (*result.corrected, *result.findings)
     if findings:
         metadata["findings"] = _table(findings)
-    return metadata | {f"file_{ending}": location(uri) for ending, uri in uris.items()}
+    if result.earlier:
+        metadata["settled"] = _settled(result.earlier)
+    figures: Metadata = {}
+    for comparison in result.comparisons:
+        name, balance = comparison.book.name.rpartition("/")[2], comparison.balance
+        metadata[f"{name}: balance"] = dg.MetadataValue.md(
+            "\n".join(
+                ["| from the ledger to their books | USD |", "|---|---:|"]
+                + [f"| {what} | {amount} |" for what, amount in balance.lines]
+            )
+        )
+        figures |= {
+            f"{name}: lines": count(comparison.line_count),
+            f"{name}: matched": count(comparison.matched),
+            f"{name}: ledger_usd": text(str(balance.ledger)),
+            f"{name}: theirs_usd": text(str(balance.theirs)),
+        }
+    metadata |= {
+        "unexplained": count(len(result.unexplained)),
+        "corrected": count(len(result.corrected)),
+        "jobs": count(result.jobs),
+        "billed_usd": text(str(result.billed)),
+        "kind": text("simulated" if result.simulated else "live"),
+        "as_of": text(f"{result.as_of:%Y-%m-%d %H:%M} UTC" + (": the day is not over" if result.is_running else "")),
+    }
+    return metadata | figures | {f"file_{ending}": location(uri) for ending, uri in uris.items()}
 
 
 def _check_metadata(result: "Reconciliation") -> Metadata:
@@ -186,7 +200,8 @@ def _check_metadata(result: "Reconciliation") -> Metadata:
     if result.unexplained:
         metadata["findings"] = _table(result.unexplained)
         metadata["remedy"] = dg.MetadataValue.text(
-            f"wan-pipeline reconcile --date {result.period.name} --provider {result.provider} --accept REASON --all"
+            f"wan-pipeline reconcile --date {result.period.name} --provider {result.provider} --accept REASON"
+            " --finding KEY"
         )
     mistakes = [str(problem) for each in result.refused for problem in each.problems]
     if mistakes:
@@ -194,24 +209,35 @@ def _check_metadata(result: "Reconciliation") -> Metadata:
     return metadata
 
 
-def _table(findings: Sequence["Finding"]) -> dg.TableMetadataValue:
-    columns = ("key", "kind", "standing", "shot", "theirs_usd", "ours_usd", "what")
-    records = [
-        dg.TableRecord(
-            {
-                "key": each.key[:12],
-                "kind": f"{each.kind.value} ({each.line_kind.value})",
-                "standing": each.standing.value,
-                "shot": each.job.shot if each.job else "",
-                "theirs_usd": "" if each.theirs is None else str(each.theirs),
-                "ours_usd": "" if each.ours is None else str(each.ours),
-                "what": each.words,
-            }
-        )
+def _table(findings: Sequence["Finding"]) -> dg.MetadataValue:
+    return _rows(
+        {
+            "key": each.key[:12],
+            "kind": f"{each.kind.value} ({each.line_kind.value})",
+            "what": each.words,
+            "theirs_usd": "" if each.theirs is None else str(each.theirs),
+            "ours_usd": "" if each.ours is None else str(each.ours),
+            "standing": each.standing.value + (f" by {_said(each.explanation)}" if each.explanation else ""),
+            "shot": each.job.shot if each.job else "",
+        }
         for each in findings[:_SHOWN]
-    ]
-    schema = dg.TableSchema([dg.TableColumn(name) for name in columns])
-    return dg.MetadataValue.table(records, schema)
+    )
+
+
+def _settled(explanations: Sequence["Explanation"]) -> dg.MetadataValue:
+    """What people have said of differences that there are no more."""
+    return _rows(
+        {"key": each.finding[:12], "what": each.what, "explained": f"by {_said(each)}"}
+        for each in explanations[-_SHOWN:]
+    )
+
+
+def _said(explanation: "Explanation") -> str:
+    return f'{explanation.who} on {explanation.at:%Y-%m-%d}: "{explanation.reason}"'
+
+
+def _rows(rows: Iterable[dict[str, str]]) -> dg.MetadataValue:
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows])
 
 
 reconcile_books = dg.define_asset_job(

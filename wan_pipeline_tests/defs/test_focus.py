@@ -9,12 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from wan_pipeline.defs.focus import changed_exports, monthly_focus_export
+from wan_pipeline.defs.resources import BucketResource
 from wan_pipeline.money import Money
 from wan_pipeline_tests.defs.lab import Lab
 from wan_pipeline_tests.reports.ledgers import LedgerJob, write
 
 
 def test_the_running_months_export_has_each_simulated_charge_in_files_of_its_own(lab: Lab) -> None:
+    lab.overrides["bucket"] = BucketResource(public_base_url="http://127.0.0.1:9")
     lab.put_shots(["a", "b"])
     assert lab.run(["a", "b"]).success
     month = f"{lab.jobs()[0].claimed_at:%Y-%m}"
@@ -34,6 +36,7 @@ def test_the_running_months_export_has_each_simulated_charge_in_files_of_its_own
         f"focus-{month}-simulated.parquet",
     ]
     assert shown["file_csv"] == (folder / f"focus-{month}-simulated.csv").as_uri()
+    assert shown["export"] == f"http://127.0.0.1:9/reports/{month[:4]}/{month[5:]}/focus-{month}-simulated.csv"
     table = pq.read_table(folder / f"focus-{month}-simulated.parquet")
     assert sorted(table["ResourceName"].to_pylist()) == ["a", "b"]
 

@@ -15,6 +15,7 @@ from wan_pipeline.defs.reconciling import (
     daily_reconciliation,
     reconciliation_partitions,
 )
+from wan_pipeline.defs.resources import BucketResource
 from wan_pipeline.money import Money
 from wan_pipeline.providers.connect import PROVIDERS as KNOWN
 from wan_pipeline.reconciliation.reconciling import Reconciler
@@ -80,6 +81,8 @@ def test_an_unexplained_difference_is_red_until_a_person_explains_it(lab: Lab) -
     red = reconcile(lab, "wavespeed")
 
     assert (red.passed, red.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    remedy = f"wan-pipeline reconcile --date {today(lab)} --provider wavespeed --accept REASON --finding KEY"
+    assert red.metadata["remedy"].value == remedy
     assert shown(lab, "wavespeed")["verdict"] == "unexplained"
     with lab.installation.open() as opened:
         reconciler = Reconciler(opened.ledger, opened.bucket, opened.connect, opened.simulated)
@@ -87,6 +90,37 @@ def test_an_unexplained_difference_is_red_until_a_person_explains_it(lab: Lab) -
         reconciler.accept(found.unexplained, "the price rose", "Ada")
     assert reconcile(lab, "wavespeed").passed
     assert lab.billed() == lab.charged()
+    settled = lab.materialization("reconciliations", f"{today(lab)}|wavespeed").metadata["settled"]
+    assert isinstance(settled, dg.TableMetadataValue)
+    (said,) = settled.records
+    assert said.data["what"] == found.unexplained[0].words
+    assert str(said.data["explained"]).startswith("by Ada on ")
+    assert str(said.data["explained"]).endswith(': "the price rose"')
+
+
+def test_a_line_that_a_person_explained_stays_shown_with_who_said_what(lab: Lab) -> None:
+    lab.overrides["bucket"] = BucketResource(public_base_url="http://127.0.0.1:9")
+    lab.put_shots(["a"])
+    assert lab.run(["a"]).success
+    lab.put("invoices/shortapi.csv", f"Task,Cost,Created\nnobodys,0.5,{today(lab)}T00:00:00Z\n")
+    lab.put("invoices/shortapi.mapping.yaml", MAPPING.replace("wavespeed", "shortapi"))
+    assert not reconcile(lab, "shortapi").passed
+    with lab.installation.open() as opened:
+        reconciler = Reconciler(opened.ledger, opened.bucket, opened.connect, opened.simulated)
+        found = reconciler.reconcile("shortapi", Period.day(date.fromisoformat(today(lab))))
+        reconciler.accept(found.unexplained, "the web team's", "Ada")
+
+    assert reconcile(lab, "shortapi").passed
+
+    metadata = lab.materialization("reconciliations", f"{today(lab)}|shortapi").metadata
+    findings = metadata["findings"]
+    assert isinstance(findings, dg.TableMetadataValue)
+    assert [str(each.data["standing"]) for each in findings.records] == [
+        f'explained by Ada on {datetime.now(UTC):%Y-%m-%d}: "the web team\'s"'
+    ]
+    day = today(lab)
+    lines = f"http://127.0.0.1:9/reports/{day[:4]}/{day[5:7]}/reconciliation-{day}-shortapi-simulated.csv"
+    assert metadata["every_line"].value == lines
 
 
 def test_books_that_cannot_be_read_are_a_warning_and_a_corrupted_invoice_is_red(lab: Lab) -> None:
