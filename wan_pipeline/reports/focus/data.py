@@ -69,3 +69,5 @@ def _refuse(constant: str) -> None:
 
 class _Object(list[tuple[str, Any]]):
     """A JSON object, with a key that is there twice kept twice."""
+
+    __slots__ = ()
