@@ -30,10 +30,11 @@ class Problem:
         value = self.value if len(self.value) <= _SHOWN_VALUE_CHARS else self.value[:_SHOWN_VALUE_CHARS] + "…"
         where = ": ".join(part for part in (self.file, self.field) if part)
         shown = f" (found: {value})" if value else ""
-        return _printable(f"{where}: {self.message}{shown}. {self.remedy}")
+        return printable(f"{where}: {self.message}{shown}. {self.remedy}")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with each line break, colour code and the like as it is written in Python."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -12,6 +12,7 @@ from wan_pipeline.cli.console import Column, print_json, print_table, say, short
 from wan_pipeline.cli.exits import ALL_MADE, FAILED, WRONG_USE, WrongUseError
 from wan_pipeline.cli.opened import open_installation
 from wan_pipeline.cli.options import example, json_option
+from wan_pipeline.problems import printable
 
 if TYPE_CHECKING:
     from wan_pipeline.defs.resources import OpenInstallation
@@ -209,35 +210,40 @@ def _rows(result: Reconciliation) -> list[tuple[str, ...]]:
 
 def _print_one(result: Reconciliation, *, dry_run: bool) -> None:
     if result.unasked is not None:
-        print(f"{result.title}: nothing was bought there, and its books were not asked for: {result.unasked}")
+        _tell(f"{result.title}: nothing was bought there, and its books were not asked for: {result.unasked}")
     elif not result.comparisons and result.unread is None and not result.refused:
         jobs = f"{result.jobs} jobs are charged in the ledger" if result.jobs else "nothing was bought"
-        print(
+        _tell(
             f"{result.title}: no books: drop invoices/{result.provider}-{result.period.name}.csv and a mapping into the"
             f" bucket (docs/reconciliation.md); {jobs}"
         )
     if result.unread is not None:
-        print(f"{result.title}: not read, so nothing is concluded: {result.unread}")
+        _tell(f"{result.title}: not read, so nothing is concluded: {result.unread}")
     for refused in result.refused:
-        print(f"{result.title}: {refused.key} is refused whole:")
+        _tell(f"{result.title}: {refused.key} is refused whole:")
         for problem in refused.problems:
-            print(f"  {problem}")
+            _tell(f"  {problem}")
     for note in result.notes:
-        print(f"{result.title}: {note}")
+        _tell(f"{result.title}: {note}")
     for comparison in result.comparisons:
         if comparison.balance.ledger != comparison.balance.theirs or comparison.findings:
             steps = "; ".join(f"{what} {amount}" for what, amount in comparison.balance.lines)
-            print(f"{result.title}, {comparison.book.title}: {steps} USD")
+            _tell(f"{result.title}, {comparison.book.title}: {steps} USD")
     for finding in (*result.corrected, *result.findings)[:_SHOWN]:
-        print(f"  {_line(finding)}")
+        _tell(f"  {_line(finding)}")
     for said in result.earlier[-_SHOWN:]:
         what = f'explained by {said.who} on {said.at:%Y-%m-%d}: "{said.reason}"'
-        print(f"  {said.finding[:12]} settled, {what}: {said.what}")
+        _tell(f"  {said.finding[:12]} settled, {what}: {said.what}")
     hidden = len(result.corrected) + len(result.findings) - _SHOWN
     if hidden > 0:
-        print(f"  and {hidden} more: see the files")
+        _tell(f"  and {hidden} more: see the files")
     if result.unexplained and not dry_run:
-        print('  Explain them: wan-pipeline reconcile … --accept "why" --finding KEY (or --all)')
+        _tell('  Explain them: wan-pipeline reconcile … --accept "why" --finding KEY (or --all)')
+
+
+def _tell(text: str) -> None:
+    """One line; what stands in an invoice can hold colour codes, which are shown and not obeyed."""
+    print(printable(text))
 
 
 def _line(finding: Finding) -> str:

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 from wan_pipeline.cli.console import Column, json_time, print_table, say
 from wan_pipeline.cli.exits import WrongUseError
 from wan_pipeline.cli.opened import open_ledger
+from wan_pipeline.problems import printable
 from wan_pipeline.settings import Settings
 
 _TABLE_ROWS = 200
@@ -75,12 +77,19 @@ def _print_rows(columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
         all(isinstance(row[index], (int, Decimal, float, type(None))) for row in shown) for index in range(len(columns))
     ]
     titles = [Column(name, right=right) for name, right in zip(columns, numbers, strict=True)]
-    print_table(titles, [[_text(value) for value in row] for row in shown[:_TABLE_ROWS]])
+    print_table(titles, [[_shown(value) for value in row] for row in shown[:_TABLE_ROWS]])
     if more:
         say(f"the first {_TABLE_ROWS} rows; --csv or --json gives all of them")
 
 
+def _shown(value: Any) -> str:
+    """For a terminal: what providers have said can hold colour codes, which are shown and not obeyed."""
+    return "\n".join(printable(line) for line in _text(value).split("\n"))
+
+
 def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)  # JSON has no word for it
     if value is None or isinstance(value, (bool, int, float, str, list, dict)):
         return value
     return _text(value)

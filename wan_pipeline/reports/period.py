@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+_FIRST_YEAR = 2000  # nothing was bought before; and of the year 1 there is no day before the first
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
@@ -24,12 +26,11 @@ class Period:
 
     @classmethod
     def parse(cls, name: str) -> Period:
-        """`2026-03-14` or `2026-03`. Raises ValueError that says how to write it."""
+        """`2026-03-14` or `2026-03`, from 2000 on. Raises ValueError that says how to write it."""
         try:
-            if len(name) == 7:
-                return cls.month(date.fromisoformat(f"{name}-01"))
-            if len(name) == 10:
-                return cls.day(date.fromisoformat(name))
+            first = date.fromisoformat(f"{name}-01" if len(name) == 7 else name)
+            if len(name) in (7, 10) and first.year >= _FIRST_YEAR:
+                return cls.month(first) if len(name) == 7 else cls.day(first)
         except ValueError:
             pass
         raise ValueError(f"{name!r} is neither a day nor a month: write it as 2026-08-31 or 2026-08")

@@ -164,7 +164,7 @@ def test_errors_in_an_invoice_are_named_and_nothing_else_is(home: Home) -> None:
     _, cat, dog, elk, fox, gnu = home.honest_rows()
     off = (*dog[:2], "0.050000001", dog[3])
     next_day = (*gnu[:3], "2026-03-15T00:00:00Z")
-    foreign = ("i-foreign", "somebody-elses", PRICE, moment(0))
+    foreign = ("i-foreign\x1b[31m", "somebody-elses", PRICE, moment(0))
     home.invoice("wavespeed-2026-03.csv", [cat, cat, off, elk, fox, next_day, foreign])
 
     red = home.reconcile(status=1)
@@ -182,6 +182,8 @@ def test_errors_in_an_invoice_are_named_and_nothing_else_is(home: Home) -> None:
     assert "23:59:59.999999 UTC" in words["gnu"]
     month = home.reconcile("--month", "2026-03", status=1)
     assert {each["key"] for each in month["findings"]} == {each["key"] for each in red["findings"]}
+    told = home.run("--date", DAY, "--provider", "wavespeed", status=1)
+    assert "i-foreign\\x1b[31m" in told  # a colour code is shown, not obeyed
     assert home.reconcile(date="2026-03-15")["findings"] == []
 
 
@@ -204,6 +206,8 @@ def test_a_corrupted_invoice_is_refused_whole_and_the_other_books_go_on(home: Ho
         (["--date", "2026-03"], "write it as 2026-08-31"),
         (["--month", "2026-13"], "write it as 2026-08"),
         (["--date", "2999-01-01"], "has not begun"),
+        (["--date", "0001-01-01"], "write it as 2026-08-31"),
+        (["--month", "0001-01"], "write it as 2026-08"),
         (["--finding", "abc"], "go with --accept"),
         (["--accept", "because"], "--finding KEY"),
         (["--accept", " ", "--all"], "wants a reason"),

@@ -55,6 +55,8 @@ def test_as_json_it_is_data_with_exact_amounts(house: House) -> None:
     assert len(cat["day"]) == 10
     assert cat["submitted_at"].endswith("Z")
     assert data_at_once(house, "report", "--sql", "SELECT 1 AS n WHERE 1 = 0") == []
+    infinite = "CAST('infinity' AS float8)" if "WAN_LEDGER_URL" in house.variables else "1e999"
+    assert data_at_once(house, "report", "--sql", f"SELECT {infinite} AS n") == [{"n": "inf"}]
 
 
 def test_as_csv_it_is_a_line_of_names_and_a_line_for_each_row(house: House) -> None:
@@ -80,6 +82,9 @@ def test_as_a_table_it_is_short_and_says_what_it_leaves_out(house: House) -> Non
     assert len(at_once(house, "report", "--csv", "--sql", many).out.splitlines()) == 1000
     done = at_once(house, "report", "--sql", "SELECT 1 WHERE 1 = 0")
     assert (done.out, done.err) == ("", "no rows\n")
+    done = at_once(house, "report", "--sql", "SELECT '\x1b[31mred' AS colour")
+    assert "\x1b" not in done.out
+    assert "\\x1b[31mred" in done.out
 
 
 @pytest.mark.parametrize(
@@ -92,6 +97,8 @@ def test_as_a_table_it_is_short_and_says_what_it_leaves_out(house: House) -> Non
         (["--sql", "SELECT 1", "--csv", "--json"], "only one of them"),
         (["--sql", "SELECT 1", "--date", "2026-01-01"], "leave out --date and --month"),
         (["--csv"], "--csv goes with --sql"),
+        (["--date", "0001-01-01"], "is not a day: write it as 2026-08-31"),
+        (["--month", "0001-01"], "is not a month: write it as 2026-08"),
     ],
 )
 def test_wrong_use_is_told_and_ends_with_status_2(house: House, arguments: list[str], said: str) -> None:
