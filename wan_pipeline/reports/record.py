@@ -113,7 +113,7 @@ def read_published(data: bytes) -> Published:
         raise
     except KeyError as error:
         raise UnreadableError(f"it has no field {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UnreadableError(f"it is not a report of this program ({error})") from None
 
 

@@ -135,6 +135,7 @@ def test_growth_while_a_day_lasts_is_told_once_and_no_job_is_blamed(tmp_path: Pa
         b'{"version": 1, "as_of": "yesterday", "is_over": true, "totals": [], "changes": []}',
         b'{"version": 1, "as_of": "2026-03-15T00:00:00", "is_over": true, "totals": [], "changes": []}',
         b"\xff\xfe\x00",
+        b"[" * 100_000,
     ],
 )
 def test_a_damaged_file_of_before_is_told_and_replaced(bucket: Bucket, damage: bytes) -> None:
