@@ -7,7 +7,7 @@ stand there twice, the charge, what was given back. The differences of all parts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from wan_pipeline.money import ZERO, Money
@@ -74,6 +74,8 @@ def settle(job: OurJob, lines: list[Line], book: Book) -> Settled:
         differences += _wrong_days(job, charges, refunds, given_back, book)
     else:
         fix = _fix(job, charges, refunds)
+        if fix is not None and not charges:  # so do books read by a mapping that takes their charges for refunds
+            fix = replace(fix, by_itself=False)
         both = (*charges, *refunds)
         net = charged - back
         differences.append(

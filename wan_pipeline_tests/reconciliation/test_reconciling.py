@@ -255,6 +255,22 @@ def test_a_refund_that_is_dated_before_its_charge_is_left_to_a_person(lab: Lab) 
     assert (result.corrected, found(result)) == ((), [("missing here", "unexplained")])
 
 
+@pytest.mark.parametrize("name", ["usage.csv", "2026-03.csv"])
+def test_charges_that_a_mapping_reads_as_refunds_are_left_to_a_person(lab: Lab, name: str) -> None:
+    """It forgets `charges_are: negative`: every line is below zero, and no charge is to be seen."""
+    jobs = [lab.buy("cat"), lab.buy("dog")]
+    lab.put("invoices/mapping.yaml", "provider: wavespeed\ncolumns: {reference: Job, amount: Cost, date: Date}\n")
+    moment = (BOUGHT_AT + timedelta(seconds=2)).isoformat()
+    lab.put(f"invoices/{name}", "\n".join(["Job,Cost,Date", *(f"{job.id},-{PRICE},{moment}" for job in jobs)]))
+    later(lab)
+    lab.account.trouble = UnreadError("not now")
+
+    result = lab.reconcile()
+
+    assert (result.corrected, len(result.unexplained)) == ((), 2)
+    assert [lab.ledger.job(job.id).billed for job in jobs] == [PRICE, PRICE]
+
+
 def test_several_who_settle_the_same_job_at_once_append_its_entries_once(lab: Lab) -> None:
     job = lab.buy("cat")
     lab.charge(job, PRICE + NANO)
