@@ -20,7 +20,7 @@ from wan_pipeline_tests.reports.year_writing import write_year
 _years = st.builds(
     Year,
     jobs=st.integers(200, 300),
-    days=st.integers(8, 12),
+    days=st.integers(12, 16),  # lines of the last seven are too young for an error
     seed=st.integers(0, 2**32),
     last_day=st.dates(date(2024, 2, 27), date(2025, 3, 4)),  # with a leap day and a year's end
 )
