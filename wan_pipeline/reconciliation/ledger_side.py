@@ -164,7 +164,11 @@ class LedgerSide:
         query = sa.select(attempts.c.id, attempts.c.job_id).where(attempts.c.id.in_(ids))
         tried: dict[str, str] = {row[0]: row[1] for row in connection.execute(query)}
         self._add(connection, [jobs.c.id.in_(sorted(set(tried.values())))])
-        self.known.update({attempt: job_id for attempt, job_id in tried.items() if job_id in self.jobs})
+        for attempt, job_id in tried.items():
+            job = self.jobs.get(job_id)
+            if job is not None:
+                self.known[attempt] = job_id
+                self.jobs[job_id] = replace(job, attempts=(*job.attempts, attempt)) if job.attempts else job
 
     def _add(self, connection: Connection, where: Collection[sa.ColumnElement[bool]]) -> None:
         rows = connection.execute(sa.select(*_COLUMNS).where(*self._mine(), *where)).mappings().all()
@@ -229,6 +233,7 @@ def _job(row: Any) -> OurJob:
         quoted_high=Money(int(row["quoted_high_nanos"])),
         refunds=(),
         video_uri=row["video_uri"],
+        attempts=(row["attempt_id"],) if ambiguous and row["attempt_id"] else (),
     )
 
 

@@ -99,7 +99,8 @@ class GivenBack:
 @dataclass(frozen=True, slots=True)
 class OurJob:
     """A job, as far as its money goes. `moment`: whose UTC day its charge belongs to. `settled_at`: when its charge was due,
-    by what is known of its end. `upstream`: its model as the provider calls it."""
+    by what is known of its end. `upstream`: its model as the provider calls it. `attempts`: of an ambiguous one, our own ids
+    of its sendings."""
 
     id: str
     shot: str
@@ -116,6 +117,7 @@ class OurJob:
     quoted_high: Money
     refunds: tuple[GivenBack, ...] = ()
     video_uri: str | None = None
+    attempts: tuple[str, ...] = ()
 
     @property
     def charged(self) -> Money:

@@ -35,10 +35,13 @@ def of_job(difference: Difference, job: OurJob, book: Book) -> str:
             return f"{there} gives back {difference.theirs} USD for {job.named}: the ledger has no refund of it"
         case Kind.MISSING_HERE:
             named = difference.lines[0].reference if difference.lines else None
-            return (
-                f"{there} charges {difference.theirs} USD for {job.named}, whose answer was lost: it is the provider's"
-                f" {named}; `wan-pipeline resolve {job.id} --found {named}`"
-            )
+            lost = f"{there} charges {difference.theirs} USD for {job.named}, whose answer was lost:"
+            if named is None or named == job.id or named in job.attempts:  # the line names it as we do
+                return (
+                    f"{lost} the provider has it, and the line does not say under which id. Look for it in your account;"
+                    f" `wan-pipeline resolve {job.id} --found ID`"
+                )
+            return f"{lost} it is the provider's {named}; `wan-pipeline resolve {job.id} --found {named}`"
         case Kind.OTHER_AMOUNT:
             more = difference.difference if difference.difference.nanos > 0 else -difference.difference
             way = "more" if difference.difference.nanos > 0 else "less"

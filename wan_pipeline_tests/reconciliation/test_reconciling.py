@@ -304,6 +304,19 @@ def test_a_charge_of_an_ambiguous_job_is_tied_to_it_by_the_providers_own_logs(la
     assert f"resolve {lost.id} --found inf-1" in finding.words
 
 
+def test_a_line_that_names_an_ambiguous_job_as_we_do_is_not_given_out_as_the_providers_id(lab: Lab) -> None:
+    lost = lab.buy("cat", JobState.AMBIGUOUS)
+    (attempt,) = lab.ledger.attempts(lost.id)
+    later(lab)
+    lab.put("invoices/mapping.yaml", "provider: wavespeed\ncolumns: {reference: Job, amount: Cost, date: Date}\n")
+    lab.account.trouble = UnreadError("not now")
+    for ours in (lost.id, attempt.id):
+        lab.put("invoices/2026-03.csv", f"Job,Cost,Date\n{ours},{PRICE},{BOUGHT_AT.isoformat()}\n")
+        (finding,) = lab.reconcile().findings
+        assert f"resolve {lost.id} --found ID" in finding.words
+        assert f"--found {ours}" not in finding.words
+
+
 def test_what_cannot_be_read_is_said_and_nothing_is_concluded(lab: Lab) -> None:
     lab.buy("cat")
     later(lab)
