@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from wan_pipeline.money import ZERO, Money
 from wan_pipeline.reconciliation import wording
 from wan_pipeline.reconciliation.findings import Finding, Kind, sum_of
-from wan_pipeline.reconciliation.settling import Difference, Settled, last_doubled, of_kind, settle
+from wan_pipeline.reconciliation.settling import Difference, Settled, of_kind, repeated, settle, without
 from wan_pipeline.reconciliation.sides import Book, Line, OurJob
 from wan_pipeline.reports.period import Period
 from wan_pipeline.spend.audit_records import LineKind
@@ -214,11 +214,10 @@ def _unknown_rows(lines: Iterable[Line], book: Book, ours: Ours) -> list[Row]:
             groups.setdefault((line.reference, line.kind), []).append(line)
     rows = [_unknown_row(Kind.MISSING_HERE, line, book, ours) for line in alone]
     for (_, kind), group in groups.items():
-        rest = of_kind(group, kind)
-        while (doubled := last_doubled(rest)) is not None:
-            rest.remove(doubled)
-            rows.append(_unknown_row(Kind.DOUBLED, doubled, book, ours))
-        rows += [_unknown_row(Kind.MISSING_HERE, line, book, ours) for line in rest]
+        lines = of_kind(group, kind)
+        again = repeated(lines)
+        rows += [_unknown_row(Kind.DOUBLED, line, book, ours) for line in again]
+        rows += [_unknown_row(Kind.MISSING_HERE, line, book, ours) for line in without(lines, again)]
     return rows
 
 

@@ -7,6 +7,8 @@ stand there twice, the charge, what was given back. The differences of all parts
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -116,12 +118,27 @@ def total(lines: list[Line]) -> Money:
     return Money.total(line.amount for line in lines)
 
 
-def last_doubled(lines: list[Line]) -> Line | None:
-    """The last line of which another one before it has the same amount."""
-    for index in range(len(lines) - 1, 0, -1):
-        if any(lines[index].amount == before.amount for before in lines[:index]):
-            return lines[index]
-    return None
+def repeated(lines: Sequence[Line]) -> list[Line]:
+    """The lines of which another one before it has the same amount, the last one first."""
+    seen: set[Money] = set()
+    again: list[Line] = []
+    for line in lines:
+        if line.amount in seen:
+            again.append(line)
+        seen.add(line.amount)
+    return again[::-1]
+
+
+def without(lines: Sequence[Line], taken: Sequence[Line]) -> list[Line]:
+    """The others, in their order."""
+    out = Counter(taken)
+    kept: list[Line] = []
+    for line in reversed(lines):
+        if out[line]:
+            out[line] -= 1
+        else:
+            kept.append(line)
+    return kept[::-1]
 
 
 def _refunds_that_count(job: OurJob, refunds: list[Line], book: Book) -> tuple[GivenBack, ...]:
@@ -137,13 +154,16 @@ def _sum_back(refunds: tuple[GivenBack, ...]) -> Money:
 def _take_out_doubled(charges: list[Line], refunds: list[Line], ours: Money) -> list[Line]:
     """Lines that stand there once too often, as long as without them less is amiss. They leave their list."""
     taken: list[Line] = []
+    excess = total(charges) - total(refunds) - ours
     for lines, sign in ((charges, 1), (refunds, -1)):
-        while (total(charges) - total(refunds) - ours).nanos * sign > 0:
-            doubled = last_doubled(lines)
-            if doubled is None:
+        out: list[Line] = []
+        for line in repeated(lines):
+            if excess.nanos * sign <= 0:
                 break
-            lines.remove(doubled)
-            taken.append(doubled)
+            out.append(line)
+            excess -= line.signed
+        lines[:] = without(lines, out)
+        taken += out
     return taken
 
 

@@ -13,6 +13,7 @@ from wan_pipeline.reconciliation.sides import BOOKS_LAG, CLOCK_SKEW, Book, Line,
 from wan_pipeline.spend.audit_records import LineKind
 
 _SHOWN = 3  # ambiguous jobs that a line may be for
+_SHOWN_LINES = 20  # of one job
 
 
 def of_job(difference: Difference, job: OurJob, book: Book) -> str:
@@ -81,7 +82,8 @@ def may_be(line: Line, job: OurJob) -> bool:
 
 
 def _lines(lines: Sequence[Line]) -> str:
-    return "; ".join(line.named for line in lines)
+    more = f" and {len(lines) - _SHOWN_LINES} lines more" if len(lines) > _SHOWN_LINES else ""
+    return "; ".join(line.named for line in lines[:_SHOWN_LINES]) + more
 
 
 def _date(line: Line) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +65,19 @@ def test_a_line_that_stands_there_twice_known_or_not() -> None:
         ("missing here", CHARGED, "pred-9"),
     ]
     assert [each.lines[0].line_id for each in found.findings if each.job] == ["second"]
+
+
+def test_a_thousand_lines_with_the_same_reference_are_told_at_once_known_or_not() -> None:
+    amounts = [*(PRICE + Money(number % 500) for number in range(1000)), *(Money(number) for number in range(1000))]
+    lines = [line(number, amount) for number in (1, 9) for amount in amounts]
+    lines = [replace(each, line_id=f"{place:04}") for place, each in enumerate(lines)]
+    began = process_time()
+    found = compared(lines, [job(1)])
+    assert process_time() - began < 2  # as many steps as lines: a mapping may name the wrong column
+    assert sum(each.kind.value == "doubled" for each in found.findings) == 2 * 500
+    assert sum(each.job is None for each in found.findings) == 2000
+    (other,) = [each for each in found.findings if each.kind.value == "of another amount"]
+    assert "lines more" in other.words
 
 
 def test_an_amount_that_is_off_by_one_nano_dollar() -> None:
