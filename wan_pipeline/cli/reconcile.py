@@ -143,14 +143,15 @@ def _accept(
         picked, wrong = chosen(findings, keys)
         if wrong:
             known = ", ".join(finding.key[:12] for finding in findings if finding.is_open) or "none"
-            raise WrongUseError(f"no finding, or several: {', '.join(wrong)}. Unexplained are: {known}")
+            raise WrongUseError(
+                f"--finding {', '.join(wrong)}: no finding's key begins so, or several do. Unexplained are: {known}"
+            )
     else:
         picked = findings
     open_ = [finding for finding in picked if finding.is_open]
     appended = reconciler.accept(open_, reason.strip(), who)
-    say(
-        f"accepted by {who}: {len(open_)}; entries were appended for {len(appended)}, no bill was changed for the others"
-    )
+    unchanged = len(open_) - len(appended)
+    say(f"accepted by {who}: {len(open_)}, of which {len(appended)} changed a bill and {unchanged} did not")
 
 
 def _status(results: list[Reconciliation]) -> int:
@@ -233,12 +234,12 @@ def _print_one(result: Reconciliation, *, dry_run: bool) -> None:
         _tell(f"  {_line(finding)}")
     for said in result.earlier[-_SHOWN:]:
         what = f'explained by {said.who} on {said.at:%Y-%m-%d}: "{said.reason}"'
-        _tell(f"  {said.finding[:12]} settled, {what}: {said.what}")
+        _tell(f"  {said.finding[:12]} no longer there, {what}: {said.what}")
     hidden = len(result.corrected) + len(result.findings) - _SHOWN
     if hidden > 0:
         _tell(f"  and {hidden} more: see the files")
     if result.unexplained and not dry_run:
-        _tell('  Explain them: wan-pipeline reconcile … --accept "why" --finding KEY (or --all)')
+        _tell('  Explain each: wan-pipeline reconcile … --accept "why" --finding KEY (or --all)')
 
 
 def _tell(text: str) -> None:

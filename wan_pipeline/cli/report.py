@@ -123,6 +123,8 @@ def print_report(report: CostReport) -> None:
         causes = listings.causes_table(change)
         if causes.rows:
             _print(causes)
+    if report.changes:
+        print()
     if not report.rows:
         print(words.nothing(report))
         return

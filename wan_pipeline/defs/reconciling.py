@@ -168,7 +168,7 @@ def metadata_of(result: "Reconciliation", uris: Mapping[str, str], public_base_u
     if findings:
         metadata["findings"] = _table(findings)
     if result.earlier:
-        metadata["settled"] = _settled(result.earlier)
+        metadata["explained_earlier"] = _explained_earlier(result.earlier)
     figures: Metadata = {}
     for comparison in result.comparisons:
         name, balance = comparison.book.name.rpartition("/")[2], comparison.balance
@@ -224,7 +224,7 @@ def _table(findings: Sequence["Finding"]) -> dg.MetadataValue:
     )
 
 
-def _settled(explanations: Sequence["Explanation"]) -> dg.MetadataValue:
+def _explained_earlier(explanations: Sequence["Explanation"]) -> dg.MetadataValue:
     """What people have said of differences that there are no more."""
     return _rows(
         {"key": each.finding[:12], "what": each.what, "explained": f"by {_said(each)}"}

@@ -90,9 +90,9 @@ def test_an_unexplained_difference_is_red_until_a_person_explains_it(lab: Lab) -
         reconciler.accept(found.unexplained, "the price rose", "Ada")
     assert reconcile(lab, "wavespeed").passed
     assert lab.billed() == lab.charged()
-    settled = lab.materialization("reconciliations", f"{today(lab)}|wavespeed").metadata["settled"]
-    assert isinstance(settled, dg.TableMetadataValue)
-    (said,) = settled.records
+    earlier = lab.materialization("reconciliations", f"{today(lab)}|wavespeed").metadata["explained_earlier"]
+    assert isinstance(earlier, dg.TableMetadataValue)
+    (said,) = earlier.records
     assert said.data["what"] == found.unexplained[0].words
     assert str(said.data["explained"]).startswith("by Ada on ")
     assert str(said.data["explained"]).endswith(': "the price rose"')
