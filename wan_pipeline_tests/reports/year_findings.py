@@ -90,7 +90,10 @@ def check_findings(reconciliations: Iterable[Reconciliation], planted: Sequence[
                 assert each.line_id in finding.words
             if each.error == A_NANO_OFF:
                 assert abs(finding.difference.nanos) == 1
-    assert (surplus, list(unnamed.values())) == ([], [])
+    missed = list(unnamed.values())
+    assert (surplus, missed) == ([], []), (
+        f"surplus {len(surplus)}: {surplus[:5]}; not found {len(missed)}: {missed[:5]}"
+    )
 
 
 def _name(each: Planted) -> tuple[Kind, str, str | None]:
