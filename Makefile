@@ -21,8 +21,9 @@ demo: runtime ## sample images to videos and a cost report, with simulated provi
 dev: runtime ## Dagster's UI over the same; an image put into the bucket's inbox becomes a video
 	@exec $(BIN)/wan-pipeline dev $(ARGS)
 
+# Many tests wait for real processes: three workers keep two cores busy. A file stays with one worker, in the order of conftest.py.
 test: development validator ## the tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: development ## thousands of histories of faults, lies and deaths; SEED=7 repeats the run that printed 7
 	$(BIN)/python -m wan_pipeline_tests.generation.soak $(ARGS)
