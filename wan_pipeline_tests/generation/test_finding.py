@@ -280,8 +280,9 @@ def test_a_batch_that_is_stopped_does_not_wait_to_look(house: House, monkeypatch
     house.shots(2)
 
     async def lose_one(request: httpx.Request, go_on: GoOn) -> httpx.Response:
+        is_first = is_purchase(request) and len(house.faults.posts) == 1
         response = await go_on()
-        if is_purchase(request) and len(house.faults.posts) == 1:
+        if is_first:
             raise httpx.ReadTimeout("silence")
         return response
 
