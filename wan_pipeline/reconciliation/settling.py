@@ -1,8 +1,9 @@
 """One job against all lines that name it: what agrees, what differs, and what may still be on its way. Pure.
 
 A job agrees when what was charged less what was given back is the same on both sides. A provider may charge a job that fails
-and give the money back, where the ledger never had a charge: that agrees too. What differs is named by its parts: lines that
-stand there twice, the charge, what was given back. The differences of all parts are together the difference of the job.
+and give the money back, where the ledger never had a charge, or write neither, where the ledger has both: that agrees too.
+What differs is named by its parts: lines that stand there twice, the charge, what was given back. The differences of all
+parts are together the difference of the job.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def settle(job: OurJob, lines: list[Line], book: Book) -> Settled:
     if len(lines) == 1 and not job.refunds and _agrees(job, lines[0], book):  # nearly all of them
         return Settled(job, tuple(lines), counts=True, refunds=(), differences=())
     charges, refunds = of_kind(lines, LineKind.CHARGE), of_kind(lines, LineKind.REFUND)
+    if not lines and _came_to_nothing(job):
+        return Settled(job, (), counts=True, refunds=job.refunds, differences=())
     counts = bool(charges) or book.covers(job.moment)
     given_back = _refunds_that_count(job, refunds, book)
     ours_charged = job.charged if counts else ZERO
@@ -95,6 +98,13 @@ def settle(job: OurJob, lines: list[Line], book: Book) -> Settled:
         )
         differences += _wrong_days(job, charges, [], (), book)
     return Settled(job, tuple(lines), counts, given_back, tuple(differences))
+
+
+def _came_to_nothing(job: OurJob) -> bool:
+    """It failed, and its whole charge was given back by the provider's answers alone: books that bill no failure have
+    neither, whichever of the two days they are asked for."""
+    answered = job.state is JobState.FAILED and bool(job.refunds) and not any(each.told for each in job.refunds)
+    return answered and job.charged == _sum_back(job.refunds)
 
 
 def _agrees(job: OurJob, line: Line, book: Book) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from time import process_time
 
 import pytest
@@ -42,6 +42,20 @@ def test_what_agrees_is_matched_and_nothing_is_found() -> None:
     found = compared(honest(jobs), jobs)
     assert (found.matched, found.findings, found.pending) == (2, [], 0)
     assert found.balance.ledger == found.balance.theirs == PRICE
+
+
+@pytest.mark.parametrize(
+    "spans", [(DAY.since, DAY.until), (DAY.until, DAY.until + timedelta(days=1))], ids=["its", "next"]
+)
+def test_what_was_charged_before_midnight_and_given_back_after_it_and_is_in_no_books_agrees_on_both_days(
+    spans: tuple[datetime, datetime],
+) -> None:
+    """A provider that bills no failure writes neither line; and its books are asked for a day at a time."""
+    after = given_back(PRICE, DAY.until + timedelta(seconds=45), told=False)
+    failed = job(1, moment=DAY.until - timedelta(seconds=1), state=JobState.FAILED, billed=ZERO, refunds=(after,))
+    for period in (DAY, Period.day(DAY.until.date())):
+        found = compared([], [failed], period, spans=(spans,))
+        assert (found.findings, found.pending, found.balance.theirs) == ([], 0, ZERO)
 
 
 def test_a_line_that_is_not_there() -> None:
