@@ -33,49 +33,35 @@ class BillPart:
 class Corrections(Transacting):
     """The part of the ledger's door for whoever reconciles it with a provider's books."""
 
-    def correct(self, job_id: str, total: Money, evidence: str, now: datetime | None = None) -> Job:
-        """What is billed becomes `total`: an adjustment of the charge, so it belongs to the job's day. Said again, nothing
-        changes. Raises LedgerError where the job may be billed nothing (yet), UnknownJobError."""
-        return self._step(lambda step: correct(step, job_id, total, evidence), now)
-
-    def refund(
-        self, job_id: str, total: Money, effective_at: datetime, evidence: str, now: datetime | None = None
-    ) -> Job:
-        """What is billed falls to `total`: the provider gave the rest back at `effective_at`, whose day it belongs to.
-        Where no more than that is billed, nothing changes. Raises as `correct`."""
-        return self._step(lambda step: refund(step, job_id, total, effective_at, evidence), now)
-
     def settle(self, job_id: str, seen: Money | None, parts: Sequence[BillPart], now: datetime | None = None) -> bool:
         """All of these one after the other, in one transaction, where `seen` is still what is billed; False: it is not,
-        somebody else came first, and nothing is appended twice. Raises as `correct`; nothing is changed then."""
+        somebody else came first, and nothing is appended twice. A correction is an adjustment of the charge and belongs to
+        the job's day, a refund to its own. Raises LedgerError where the job may be billed nothing (yet), UnknownJobError;
+        nothing is changed then."""
 
         def work(step: Step) -> bool:
             if rows.job(step.connection, job_id, lock=True).billed != seen:
                 return False
             for part in parts:
                 if part.refunded_at is None:
-                    correct(step, job_id, part.total, part.evidence)
+                    _correct(step, job_id, part.total, part.evidence)
                 else:
-                    refund(step, job_id, part.total, part.refunded_at, part.evidence)
+                    _refund(step, job_id, part.total, part.refunded_at, part.evidence)
             return True
 
         return self._step(work, now)
 
 
-def correct(step: Step, job_id: str, total: Money, evidence: str) -> Job:
-    """What is billed becomes `total`, by an adjustment of the charge (the first word on it is a charge)."""
-    job = _correctable(step, job_id, total)
-    account(step, job).adjust(total, evidence)
-    return rows.job(step.connection, job_id)
+def _correct(step: Step, job_id: str, total: Money, evidence: str) -> None:
+    """By an adjustment of the charge (the first word on it is a charge)."""
+    account(step, _correctable(step, job_id, total)).adjust(total, evidence)
 
 
-def refund(step: Step, job_id: str, total: Money, effective_at: datetime, evidence: str) -> Job:
-    """What is billed falls to `total`: the provider has given the rest back, at `effective_at`. Not below what is billed:
-    nothing changes."""
+def _refund(step: Step, job_id: str, total: Money, effective_at: datetime, evidence: str) -> None:
+    """Where no more than that is billed, nothing changes: a refund raises no bill."""
     job = _correctable(step, job_id, total)
     if job.billed is not None and total < job.billed:
         account(step, job).bill(total, Basis.INVOICED, evidence, effective_at)
-    return rows.job(step.connection, job_id)
 
 
 def _correctable(step: Step, job_id: str, total: Money) -> Job:

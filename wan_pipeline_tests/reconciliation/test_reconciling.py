@@ -26,7 +26,7 @@ from wan_pipeline.reports.period import Period
 from wan_pipeline.spend.audit_records import LineKind, StatementLine
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Basis, EntryKind, Job, JobState
-from wan_pipeline_tests.spend.samples import PRICE, job_in, request_for
+from wan_pipeline_tests.spend.samples import PRICE, corrected, job_in, request_for
 
 BOUGHT_AT = datetime(2026, 3, 14, 12, tzinfo=UTC)
 DAY = Period.day(BOUGHT_AT.date())
@@ -226,7 +226,7 @@ def test_what_somebody_else_has_billed_meanwhile_is_not_corrected_by_what_was_se
     lab.charge(job, PRICE + NANO)
     later(lab)
     seen = lab.reconcile().unexplained
-    lab.ledger.correct(job.id, Money.usd("0.19"), "support said so")
+    corrected(lab.ledger, job.id, Money.usd("0.19"), "support said so")
     assert lab.reconciler.accept(seen, "as they say", "Ada") == []
     assert lab.ledger.job(job.id).billed == Money.usd("0.19")
 

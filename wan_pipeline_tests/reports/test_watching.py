@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,38 +13,16 @@ from wan_pipeline.reports import watching
 from wan_pipeline.reports.watching import Watched, watch
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Budgets, Job, JobState
-from wan_pipeline_tests.services.postgres import PostgresServer
-from wan_pipeline_tests.spend.conftest import empty_postgres
-from wan_pipeline_tests.spend.samples import NEW_TAKE, NO_LIMIT, NOON, bought, request_for, video
+from wan_pipeline_tests.spend.samples import NEW_TAKE, NO_LIMIT, NOON, bought, corrected, request_for, video
 
 USD = Money.usd
 DAY = timedelta(days=1)
 LATER = NOON + timedelta(hours=6)  # the same day
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ledger") / "template.sqlite"
-    Ledger.open(f"sqlite:///{path}").close()
-    return path
-
-
-@pytest.fixture(scope="module")
-def database(postgres_server: PostgresServer) -> Iterator[str]:
-    with postgres_server.database() as url:
-        Ledger.open(url).close()
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("template"), tmp_path / "ledger.sqlite")
-        url = f"sqlite:///{tmp_path}/ledger.sqlite"
-    else:
-        url = request.getfixturevalue("database")
-        empty_postgres(url)
-    with Ledger.open(url) as opened:
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    with Ledger.open(ledger_url) as opened:
         yield opened
 
 
@@ -126,7 +102,7 @@ def test_waste_is_told_of_the_month_with_unused_takes_and_without_what_was_refun
     ledger.mark_accepted(purchase.job.id, purchase.attempt_id, "p-bad", USD("0.10"), now=NOON)
     ledger.mark_failed(purchase.job.id, "content policy", USD("0.10"), now=NOON)
     assert told(look(ledger)) == [("waste", "2026-12")]
-    ledger.refund(first.id, USD("0.50"), LATER, "refund r-1")
+    corrected(ledger, first.id, USD("0.50"), "refund r-1", LATER)
     assert told(look(ledger)) == []
     assert ledger.alerts.open(simulated=False) == [], "nor is it open"
 
@@ -138,7 +114,7 @@ def test_a_bill_over_its_quote_is_seen_when_it_is_written_whichever_month_its_jo
     stored(ledger, "fine", "1", "1")
     watched = look(ledger)
     assert told(watched) == []
-    ledger.correct(old.id, USD("1.000000001"), "invoice line 7")
+    corrected(ledger, old.id, USD("1.000000001"), "invoice line 7")
 
     watched = look(ledger, after_entry=watched.last_entry)
 
@@ -147,7 +123,7 @@ def test_a_bill_over_its_quote_is_seen_when_it_is_written_whichever_month_its_jo
     again = look(ledger, after_entry=watched.last_entry)  # its entry is past
     assert told(again) == []
     assert [alert.subject for alert in ledger.alerts.open(simulated=False)] == [old.id]
-    ledger.correct(old.id, USD(1), "the provider has corrected invoice line 7")
+    corrected(ledger, old.id, USD(1), "the provider has corrected invoice line 7")
     assert told(look(ledger, after_entry=again.last_entry)) == []
     assert ledger.alerts.open(simulated=False) == []
 

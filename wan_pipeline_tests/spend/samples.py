@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from wan_pipeline.money import Money
+from wan_pipeline.spend.correcting import BillPart
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.owners import Owner
 from wan_pipeline.spend.records import (
@@ -116,3 +117,11 @@ def joined(outcome: ClaimOutcome, *, mine: bool) -> Job:
     answer = expect(Joined, outcome)
     assert answer.mine is mine
     return answer.job
+
+
+def corrected(
+    ledger: Ledger, job_id: str, total: Money, evidence: str, refunded_at: datetime | None = None, **named: Any
+) -> Job:
+    """After its provider's books have said so."""
+    assert ledger.settle(job_id, ledger.job(job_id).billed, [BillPart(total, evidence, refunded_at)], **named)
+    return ledger.job(job_id)

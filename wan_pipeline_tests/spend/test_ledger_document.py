@@ -22,7 +22,7 @@ from wan_pipeline.spend.asking import AskingError, asked
 from wan_pipeline.spend.audit_tables import alerts
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import JobState
-from wan_pipeline_tests.spend.samples import NO_LIMIT, bought, job_in, request_for, video
+from wan_pipeline_tests.spend.samples import NO_LIMIT, bought, corrected, job_in, request_for, video
 
 BEFORE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DOCUMENT = (Path(__file__).parents[2] / "docs/ledger.md").read_text()
@@ -62,8 +62,8 @@ def test_every_table_view_and_column_is_in_the_document_and_none_is_invented(led
 def test_every_question_of_the_document_is_answered(ledger: Ledger, ledger_url: str) -> None:
     job = job_in(ledger, JobState.STORED)
     job_in(ledger, JobState.AMBIGUOUS, request_for("dog", "dog"))
-    ledger.correct(job.id, Money.usd("0.30"), "invoice")
-    ledger.refund(job.id, Money.usd("0.25"), datetime(2020, 1, 1, tzinfo=UTC), "refund r-1")
+    corrected(ledger, job.id, Money.usd("0.30"), "invoice")
+    corrected(ledger, job.id, Money.usd("0.25"), "refund r-1", datetime(2020, 1, 1, tzinfo=UTC))
     answers: list[list[Any]] = []
     for question in blocks("sql"):
         question = question.replace("2026-12", f"{datetime.now(UTC):%Y-%m}")

@@ -16,6 +16,7 @@ from wan_pipeline_tests.spend.samples import (
     NOON,
     PRICE,
     bought,
+    corrected,
     finish,
     job_in,
     request_for,
@@ -69,15 +70,15 @@ def test_bills_are_those_that_a_provider_has_named_without_what_was_refunded(led
     job_in(ledger, JobState.STORED, request_for("quoted", "nobody has said"))
     job_in(ledger, JobState.FAILED, request_for("failed", "failed"), billed=PRICE)
     back = billed(ledger, "back", "0.22")
-    ledger.refund(back, Money.usd("0.10"), NOON, "the books")
+    corrected(ledger, back, Money.usd("0.10"), "the books", NOON)
     now = ledger.now()
     bills = precedents.recent_bills(ledger.engine, now, simulated=False)
     assert {bill.job_id: str(bill.billed) for bill in bills} == dict(zip(wanted, ("0.21", "0.19"), strict=True))
     (dog,) = [bill for bill in bills if bill.shot == "dog"]
     assert (dog.has_audio, dog.duration_s, dog.quoted_high) == (True, 5, PRICE)
     assert precedents.recent_bills(ledger.engine, now + timedelta(days=31), simulated=False) == []
-    corrected = ledger.correct(wanted[0], Money.usd("0.25"), "invoice 7")
-    assert corrected.billed in {
+    dearer = corrected(ledger, wanted[0], Money.usd("0.25"), "invoice 7")
+    assert dearer.billed in {
         bill.billed for bill in precedents.recent_bills(ledger.engine, now, simulated=False, of_each=1)
     }
 

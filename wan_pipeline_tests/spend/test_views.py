@@ -19,7 +19,7 @@ from wan_pipeline.spend.records import JobState
 from wan_pipeline.spend.tables import metadata
 from wan_pipeline_tests.spend.books_of_any_kind import BOOKS, DIMENSIONS, AnyJob, daily, wasted_kind, write
 from wan_pipeline_tests.spend.conftest import empty_postgres
-from wan_pipeline_tests.spend.samples import NOON, PRICE, job_in
+from wan_pipeline_tests.spend.samples import NOON, PRICE, corrected, job_in
 
 Filled = Callable[[Sequence[AnyJob]], AbstractContextManager[Connection]]
 
@@ -142,7 +142,7 @@ def test_what_is_ambiguous_is_listed_as_unknown_and_not_as_billed(ledger: Ledger
 def test_a_refund_is_on_its_own_day_and_the_charge_stays_on_the_jobs(ledger: Ledger) -> None:
     job = job_in(ledger, JobState.STORED)
     assert job.submitted_at is not None
-    ledger.refund(job.id, PRICE - PRICE, NOON, "transaction t-1")
+    corrected(ledger, job.id, PRICE - PRICE, "transaction t-1", NOON)
     with ledger.engine.connect() as connection:
         days = rows(connection, "SELECT day, billed_nanos FROM daily_costs WHERE billed_nanos <> 0 ORDER BY day")
     expected = sorted([(str(job.submitted_at.date()), PRICE.nanos), (str(NOON.date()), -PRICE.nanos)])
