@@ -43,7 +43,7 @@ check: development ## style, types, layers, definitions, lock files
 	.ci/check-locks
 
 bench: development ## how long 200 shots take against the ideal, and reports out of a small year
-	$(BIN)/python benchmarks/makespan.py $(ARGS)
+	$(BIN)/python -m benchmarks.makespan $(ARGS)
 	$(BIN)/python -m benchmarks.reports
 
 bench-reports: development ## reports, export and reconciliation out of a million jobs, on SQLite and PostgreSQL
