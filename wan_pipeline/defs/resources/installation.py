@@ -6,7 +6,7 @@ Nothing ever falls back to the simulator.
 
 # No `from __future__ import annotations` beside the resource: Dagster reads its annotations when the class is made.
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -81,6 +81,11 @@ class OpenInstallation:
         with _listing:
             cache = _yaml_caches.setdefault(self.bucket.url, YamlCache())
             return discover(bucket or self.bucket, self.settings.default_model, cache)
+
+    def discover_some(self, keys: Collection[str]) -> list[Shot]:
+        """The shots of these keys, sorted by key, as `discover` would give them; a key of no shot is left out."""
+        wanted = frozenset(keys)
+        return [shot for shot in self.discover() if shot.key in wanted]
 
     def start(self, shots: Sequence[Shot], stage: Stage, options: ClaimOptions, run_id: str | None) -> RunningBatch:
         """The engine over these shots, in a thread of its own; to be entered with `with`."""
