@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -27,6 +28,7 @@ from wan_pipeline.simulator.orders import RefusalError
 from wan_pipeline.simulator.results import Results
 from wan_pipeline.simulator.service import Service
 from wan_pipeline.simulator.shortapi import ShortApi
+from wan_pipeline.simulator.traffic import Counted, Traffic
 from wan_pipeline.simulator.wavespeed_account import WaveSpeedAccount
 
 
@@ -49,10 +51,15 @@ def create_app(
     callbacks = Callbacks(service.books, compose, config.callback_retries_s, call, automatic=automatic)
     service.on_callback = callbacks.wake
     callbacks.wake()  # for what an earlier process left
+    traffic = Traffic()
 
     async def books(request: Request) -> Response:
         """GET /simulator/books: the whole books as JSON (no provider has this)."""
         return JSONResponse(await asyncio.to_thread(books_json, service.books))
+
+    async def requests(request: Request) -> Response:
+        """GET /simulator/requests: how often this process was asked what (no provider has this)."""
+        return JSONResponse(traffic.as_json())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
@@ -80,8 +87,14 @@ def create_app(
         Route("/uploads/{id}/{name}", files.put_upload, methods=["PUT"]),
         Route("/uploads/{id}/{name}", files.get_upload, methods=["GET"]),
         Route("/simulator/books", books, methods=["GET"]),
+        Route("/simulator/requests", requests, methods=["GET"]),
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_there})
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _not_there},
+        middleware=[Middleware(Counted, traffic)],
+    )
     app.state.callbacks = callbacks
     return app
 
