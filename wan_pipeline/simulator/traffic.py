@@ -30,7 +30,9 @@ _KINDS: tuple[tuple[str, str, str, Asked], ...] = (
     ("[A-Z]+", r"/api/v1/.+", "shortapi", "other"),
     ("[A-Z]+", r"/api/v3/.+", "wavespeed", "other"),
 )
-_PATTERNS = tuple((re.compile(f"{method} {path}"), who, asked) for method, path, who, asked in _KINDS)
+_PATTERNS: tuple[tuple[re.Pattern[str], str, Asked], ...] = tuple(
+    (re.compile(f"{method} {path}"), who, asked) for method, path, who, asked in _KINDS
+)
 
 
 class Traffic:
