@@ -40,7 +40,7 @@ keyring = {folder}/keyring
 mon data = {folder}/mon
 osd data = {folder}/osd
 osd objectstore = memstore
-memstore device bytes = 2147483648
+memstore device bytes = {store_bytes}
 osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 8
@@ -66,8 +66,11 @@ def why_not() -> str | None:
 
 
 @contextmanager
-def ceph_rgw() -> Iterator[S3Server]:
-    """Starts it, in about two seconds, and stops it: gateway, store, monitor (a store without its monitor never ends)."""
+def ceph_rgw(store_bytes: int = 2 << 30) -> Iterator[S3Server]:
+    """Starts it, in about two seconds, and stops it: gateway, store, monitor (a store without its monitor never ends).
+
+    It may take so much of this machine's memory for what is stored.
+    """
     with ExitStack() as stack:
         # the sockets' paths have to be short, so not below pytest's own folders
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wan-rgw-", ignore_cleanup_errors=True)))
@@ -75,7 +78,7 @@ def ceph_rgw() -> Iterator[S3Server]:
             (folder / name).mkdir()
         port, mon_port = _free_ports(2)
         conf = folder / "ceph.conf"
-        conf.write_text(_CONF.format(fsid=(fsid := uuid.uuid4()), folder=folder, port=port, mon_port=mon_port))
+        conf.write_text(_CONF.format(fsid=(fsid := uuid.uuid4()), folder=folder, port=port, mon_port=mon_port, store_bytes=store_bytes))
         keyring, monmap = str(folder / "keyring"), str(folder / "monmap")
 
         def keys(name: str, *arguments: str) -> None:
