@@ -9,24 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from wan_pipeline.bucket import Bucket, BucketObject
 from wan_pipeline.problems import Problem
-from wan_pipeline.providers.base import CommonSettings, Role, Slot
+from wan_pipeline.providers.base import CommonSettings, Model, Role, Slot
+from wan_pipeline.shots.clashes import with_unique_keys
 from wan_pipeline.shots.inbox import DEFAULTS_STEM, Inbox, read_inbox
 from wan_pipeline.shots.inheritance import Merged
-from wan_pipeline.shots.keys import INBOX, distinct_key, encoded_key, is_taken_image, key_fault
+from wan_pipeline.shots.keys import INBOX, is_taken_image
 from wan_pipeline.shots.resolution import OWN_IMAGE, FindModel, Resolution, Resolver
 from wan_pipeline.shots.settling import settled
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.shots.spec import Level, Sidecar
 from wan_pipeline.shots.yaml_cache import YamlCache
 
-__all__ = ["FindModel", "YamlCache", "discover", "settled"]
+__all__ = ["Discovery", "FindModel", "YamlCache", "discover", "discover_whole", "settled"]
 
 
 def discover(
@@ -40,14 +41,40 @@ def discover(
     `default_model` is for shots that name none. Whoever lists again and again hands in the same `cache`. Raises
     BucketError where the bucket cannot be listed or read; a mistake in somebody's files is never raised.
     """
-    if find_model is None:
-        from wan_pipeline.providers.catalog import find_model as find_in_catalog
+    return discover_whole(bucket, default_model, cache, find_model).shots
 
-        find_model = find_in_catalog
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """All shots of a listing; and of each yaml that names inputs, the keys that it names, as it names them."""
+
+    shots: list[Shot]
+    named: Mapping[str, frozenset[str]]
+
+
+def discover_whole(
+    bucket: Bucket,
+    default_model: str | None,
+    cache: YamlCache | None = None,
+    find_model: FindModel | None = None,
+) -> Discovery:
+    """See `discover`; with what the yamls name beside it."""
     inbox = read_inbox(bucket)
     sidecars = (YamlCache() if cache is None else cache).sidecars(bucket, inbox.yaml_objects())
-    maker = _Maker(inbox, sidecars, Resolver(inbox.objects, default_model, find_model))
-    return _with_unique_keys(maker.shots())
+    resolver = Resolver(inbox.objects, default_model, find_model or catalog_model)
+    named = {file: names for file, sidecar in sidecars.items() if (names := frozenset(sidecar.all_named()))}
+    named_by: dict[str, set[str]] = {}
+    for file, names in named.items():
+        for key in names:
+            named_by.setdefault(resolver.names.existing(key) or key, set()).add(file)
+    return Discovery(with_unique_keys(Maker(inbox, sidecars, resolver, named_by).shots()), named)
+
+
+def catalog_model(model_id: str) -> Model:
+    """The catalog's model of that name. Raises ProblemsError where it has none."""
+    from wan_pipeline.providers.catalog import find_model
+
+    return find_model(model_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +99,35 @@ class _Source:
     problems: tuple[Problem, ...] = ()  # nothing is made of it beyond these
 
 
-class _Maker:
-    def __init__(self, inbox: Inbox, sidecars: Mapping[str, Sidecar], resolver: Resolver) -> None:
+class Maker:
+    """Makes the shots of an inbox. `named_by`: of each key that yamls' inputs name, which yamls; `wanted`: only the shots
+    of these names are made, and the inbox need hold no more than what concerns them."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        sidecars: Mapping[str, Sidecar],
+        resolver: Resolver,
+        named_by: Mapping[str, Collection[str]],
+        wanted: Collection[str] | None = None,
+    ) -> None:
+        self._wanted = wanted
         self._inbox = inbox
         self._objects = inbox.objects
         self._sidecars = sidecars
         self._resolver = resolver
         self._inherited_by_folder: dict[str, _Inherited] = {}
         self._image_alone: dict[str, Resolution] = {}
-        self._named_by: dict[str, set[str]] = {}
-        for sidecar in sidecars.values():
-            for key in _named(sidecar):
-                self._named_by.setdefault(resolver.names.existing(key) or key, set()).add(sidecar.file)
+        self._named_by = {key: frozenset(files) for key, files in named_by.items()}
 
     def shots(self) -> Iterator[Shot]:
         """Each shot under the name its files give it, which need not be unique nor keep the key rule."""
         for stem, yamls in self._inbox.yamls.items():
             for source in self._from_yamls(stem, yamls):
-                yield self._shot(source)
+                if self._wanted is None or source.name in self._wanted:
+                    yield self._shot(source)
         for stem, images in self._inbox.images.items():
-            if stem in self._inbox.yamls:
+            if stem in self._inbox.yamls or (self._wanted is not None and stem.removeprefix(INBOX) not in self._wanted):
                 continue
             free = tuple(key for key in images if key not in self._named_by)
             if free:
@@ -124,14 +160,15 @@ class _Maker:
                     message = f"line {first.top.lines.get(f'shots.{entry}', 0)}: the name holds a slash"
                     remedy = "Write the bare name: the shot's key is the file's and this one, joined by a slash"
                     problems = (Problem(first.file, f"shots.{entry}", entry, message, remedy),)
-                whole = f"{name}/{entry.replace('/', '%2F')}"
-                yield _Source(whole, first.file, (first.top, level), tuple(yamls), images, entry, problems)
+                yield _Source(
+                    entry_name(name, entry), first.file, (first.top, level), tuple(yamls), images, entry, problems
+                )
 
     def _beside(self, file: str, images: tuple[str, ...]) -> tuple[str, ...]:
         """The images of the yaml's name; of several, those that no other yaml speaks for."""
         if len(images) < 2:
             return images
-        return tuple(key for key in images if self._named_by.get(key, set()) <= {file})
+        return tuple(key for key in images if self._named_by.get(key, frozenset()) <= {file})
 
     def _inherited(self, folder: str) -> _Inherited:
         """What every `_defaults.yaml` from `inbox/` down to this folder sets."""
@@ -215,15 +252,9 @@ class _Maker:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _named(sidecar: Sidecar) -> Iterator[str]:
-    """Every key that a yaml's inputs name, or, where it cannot be read, seem to name.
-
-    The latter because an image named by a yaml that is broken for the moment must not be bought as a shot of its own.
-    """
-    yield from sidecar.mentions
-    yield from sidecar.top.named()
-    for level in (sidecar.entries or {}).values():
-        yield from level.named()
+def entry_name(name: str, entry: str) -> str:
+    """The name of an entry of `shots:` in the file that makes the shots `name/...`; no two have the same."""
+    return f"{name}/{entry.replace('/', '%2F')}"
 
 
 def _image_problems(images: Sequence[str]) -> tuple[Problem, ...]:
@@ -264,42 +295,3 @@ def _own_settings(levels: Sequence[Level], image: str | None) -> str:
     if image is not None:
         own["image"] = image
     return json.dumps(own, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def _with_unique_keys(made: Iterator[Shot]) -> list[Shot]:
-    """Each shot under a key that keeps the rule, and every clash of names as a problem of the one shot it becomes."""
-    by_name: dict[str, list[Shot]] = {}
-    for shot in made:
-        by_name.setdefault(shot.key, []).append(shot)
-    shots: dict[str, Shot] = {}
-    faulty: list[tuple[Shot, str]] = []
-    for name, same in by_name.items():
-        shot = same[0] if len(same) == 1 else _clash(name, same)
-        fault = key_fault(name)
-        if fault is None:
-            shots[name] = shot
-        else:
-            faulty.append((shot, fault))
-    for shot, fault in faulty:
-        key = encoded_key(shot.key)
-        if key in shots:
-            key = distinct_key(key, shot.key)
-        remedy = "Rename it: from this name comes the shot's key, and the folder its videos get"
-        problem = Problem(shot.origin, "", shot.key, fault, remedy)
-        shots[key] = replace(shot, key=key, order=None, problems=(problem, *shot.problems))
-    return sorted(shots.values(), key=lambda shot: shot.key)
-
-
-def _clash(name: str, same: Sequence[Shot]) -> Shot:
-    origins = sorted({shot.origin for shot in same})
-    message = f"several files make the shot {name}: {', '.join(origins)}"
-    problems = tuple(Problem(origin, "", name, message, "Rename all but one of them") for origin in origins)
-    versions = json.dumps(sorted(shot.version for shot in same))
-    return replace(
-        same[0],
-        order=None,
-        version=hashlib.sha256(versions.encode()).hexdigest(),
-        last_modified=max(shot.last_modified for shot in same),
-        sources=tuple(sorted({key for shot in same for key in shot.sources})),
-        problems=problems + tuple(problem for shot in same for problem in shot.problems),
-    )

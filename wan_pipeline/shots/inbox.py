@@ -29,31 +29,47 @@ class Inbox:
     yamls: dict[str, list[str]] = field(default_factory=dict[str, "list[str]"])
     images: dict[str, list[str]] = field(default_factory=dict[str, "list[str]"])
 
+    def add(self, item: BucketObject) -> None:
+        """The next of the listing. A hidden file (a part of its name begins with a dot) is neither image nor yaml: think of
+        `._cat.png`."""
+        key = item.key
+        self.objects[key] = item
+        stem, ending = stem_of(key)
+        if not stem:
+            return
+        if ending in YAML_ENDINGS:
+            folder, _, name = stem.rpartition("/")
+            if name.lower() == DEFAULTS_STEM:
+                self.defaults.setdefault(folder, []).append(key)
+            else:
+                self.yamls.setdefault(stem, []).append(key)
+        elif is_image(key):
+            self.images.setdefault(stem, []).append(key)
+
     def yaml_objects(self) -> list[BucketObject]:
         groups = (*self.yamls.values(), *self.defaults.values())
         return [self.objects[key] for group in groups for key in group]
 
 
+def stem_of(key: str) -> tuple[str, str]:
+    """A key without its ending, and the ending in lower case; two empty texts for what can be neither image nor yaml."""
+    stem, dot, ending = key.rpartition(".")
+    if "/." in key or not dot or "/" in ending:
+        return "", ""
+    return stem, ending.lower()
+
+
+def is_defaults(key: str) -> bool:
+    """Is this a `_defaults.yaml`, however it is written?"""
+    stem, ending = stem_of(key)
+    return ending in YAML_ENDINGS and stem.rpartition("/")[2].lower() == DEFAULTS_STEM
+
+
 def read_inbox(bucket: Bucket) -> Inbox:
-    """One listing. A hidden file (a part of its name begins with a dot) is neither image nor yaml: think of `._cat.png`."""
+    """One listing."""
     inbox = Inbox()
     for item in bucket.list(INBOX):
-        key = item.key
-        inbox.objects[key] = item
-        if "/." in key:
-            continue
-        stem, dot, ending = key.rpartition(".")
-        if not dot or "/" in ending:
-            continue
-        ending = ending.lower()
-        if ending in YAML_ENDINGS:
-            folder, _, name = stem.rpartition("/")
-            if name.lower() == DEFAULTS_STEM:
-                inbox.defaults.setdefault(folder, []).append(key)
-            else:
-                inbox.yamls.setdefault(stem, []).append(key)
-        elif is_image(key):
-            inbox.images.setdefault(stem, []).append(key)
+        inbox.add(item)
     return inbox
 
 

@@ -44,11 +44,17 @@ class Resolution:
 class Resolver:
     """Settles shots of one listing. Remembers models and orders: most shots of a folder want the same one."""
 
-    def __init__(self, objects: Mapping[str, BucketObject], default_model: str | None, find_model: FindModel) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, BucketObject],
+        default_model: str | None,
+        find_model: FindModel,
+        names: Names | None = None,
+    ) -> None:
         self._objects = objects
         self._default_model = default_model
         self._find_model = find_model
-        self.names = Names(objects)
+        self.names = Names(objects) if names is None else names
         self._models: dict[str, Model | tuple[Problem, ...]] = {}
         self._orders: dict[object, Order | tuple[Problem, ...]] = {}
 

@@ -114,6 +114,16 @@ class Sidecar:
     broken: tuple[Problem, ...] = ()
     mentions: frozenset[str] = frozenset()
 
+    def all_named(self) -> Iterator[str]:
+        """Every key that its inputs name, or, where it cannot be read, seem to name.
+
+        The latter because an image named by a yaml that is broken for the moment must not be bought as a shot of its own.
+        """
+        yield from self.mentions
+        yield from self.top.named()
+        for level in (self.entries or {}).values():
+            yield from level.named()
+
 
 def parse_sidecar(file: str, data: bytes) -> Sidecar:
     """What the yaml at the bucket key `file` says. Mistakes are in the result, never raised."""

@@ -28,7 +28,19 @@ class YamlCache:
 
     def sidecars(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[str, Sidecar]:
         """What each of these yamls says, by key. Raises BucketError where the bucket cannot be read."""
+        found = self._read_missing(bucket, objects)
+        self._known = {at: found[at] for item in objects if (at := (item.key, item.etag)) in found}
+        return _by_key(objects, found)
+
+    def some(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[str, Sidecar]:
+        """The same of a part of a listing: what is known of the rest is not forgotten."""
+        self._known = self._read_missing(bucket, objects)
+        return _by_key(objects, self._known)
+
+    def _read_missing(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[tuple[str, str], Sidecar]:
         missing = [item for item in objects if (item.key, item.etag) not in self._known]
+        if not missing:
+            return self._known
         found = dict(self._known)
         try:
             for item, sidecar in _read_all(bucket, missing):
@@ -38,8 +50,11 @@ class YamlCache:
         except BaseException:
             self._known = found  # whoever is interrupted (a tick out of time) goes on from here
             raise
-        self._known = {at: found[at] for item in objects if (at := (item.key, item.etag)) in found}
-        return {item.key: found.get((item.key, item.etag)) or _gone(item.key) for item in objects}
+        return found
+
+
+def _by_key(objects: Sequence[BucketObject], found: dict[tuple[str, str], Sidecar]) -> dict[str, Sidecar]:
+    return {item.key: found.get((item.key, item.etag)) or _gone(item.key) for item in objects}
 
 
 def _read_all(bucket: Bucket, items: Sequence[BucketObject]) -> Iterator[tuple[BucketObject, Sidecar | None]]:
