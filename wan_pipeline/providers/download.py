@@ -29,7 +29,7 @@ class Downloader:
         )
         # Videos are compressed already, and the plain bytes can be counted against their Content-Length.
         headers = {"Accept-Encoding": "identity"}
-        self._client = open_client(transport, limits, patience or Patience(), headers, follow_redirects=True)
+        self._client = open_client(transport, limits, patience or Patience(), headers, follow_redirects=True, many=True)
 
     async def __aenter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.base import Ambiguous, Denied, JsonObject, NotSent, PollError, ProviderLimits
+from wan_pipeline.providers.account import account_of
 from wan_pipeline.providers.download import Downloader
 from wan_pipeline.providers.meaning import (
     BEFORE_THE_FIRST_BYTE,
@@ -30,6 +31,7 @@ from wan_pipeline.providers.meaning import (
     refusal,
     retry_after_s,
 )
+from wan_pipeline.providers.rate import shared_rate
 from wan_pipeline.providers.transport import Patience, TooLargeError, open_client, read_all
 from wan_pipeline.providers.words import MAX_WORDS, message_in, parse_json, redact, shown, without_query
 
@@ -62,6 +64,8 @@ class _TryAgainError(Exception):
 class ProviderHttp:
     """One provider's HTTP: `async with` it inside one event loop.
 
+    What asks keeps to `limits.asks_per_minute`, together with whoever else in this process asks the same account.
+
     Two pools underneath. GETs share kept-alive connections. A POST gets a fresh one: a server that closes an idle
     connection just as a request is written on it leaves the request's fate unknown, and an unknown fate costs a person's
     time; a handshake costs milliseconds.
@@ -90,8 +94,9 @@ class ProviderHttp:
         fresh = httpx.Limits(max_connections=limits.max_in_flight, max_keepalive_connections=0)
         polling = min(limits.max_in_flight, _MAX_POLL_CONNECTIONS)
         kept = httpx.Limits(max_connections=polling, max_keepalive_connections=polling, keepalive_expiry=30)
+        self._rate = shared_rate(limits.asks_per_minute, name, self._base_url, account_of(key))
         self._poster = open_client(transport, fresh, self._patience, auth)
-        self._getter = open_client(transport, kept, self._patience, auth)
+        self._getter = open_client(transport, kept, self._patience, auth, many=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,20 +181,30 @@ class ProviderHttp:
 
     # --- what merely asks ---
 
-    async def get(self, path: str, params: Mapping[str, str]) -> Answer | PollError:
-        """Asks, a few times within a bounded time. A status that will not change is not asked for again."""
-        return await self._patiently(lambda: self._getter.build_request("GET", self._base_url + path, params=params))
+    async def get(self, path: str, params: Mapping[str, str], ahead_s: float = 0.0) -> Answer | PollError:
+        """Asks, a few times within a bounded time, which begins when it is this question's turn (`ahead_s`: see
+        `AskingRate.turn`). A status that will not change is not asked for again."""
+        return await self._patiently(
+            lambda: self._getter.build_request("GET", self._base_url + path, params=params), ahead_s
+        )
 
-    async def ask(self, path: str, body: JsonObject) -> Answer | PollError:
+    async def ask(self, path: str, body: JsonObject, ahead_s: float = 0.0) -> Answer | PollError:
         """A question that the provider wants as a POST, asked as `get` asks. Raises ValueError for a path that is not one
         of QUESTIONS, before anything is sent: a POST to any other may buy something."""
         if path not in QUESTIONS:
             raise ValueError(f"{path} is no question: a POST to it may buy something, and would be repeated here")
-        return await self._patiently(lambda: self._getter.build_request("POST", self._base_url + path, json=body))
+        return await self._patiently(
+            lambda: self._getter.build_request("POST", self._base_url + path, json=body), ahead_s
+        )
 
-    async def _patiently(self, build: Callable[[], httpx.Request]) -> Answer | PollError:
+    async def _patiently(self, build: Callable[[], httpx.Request], ahead_s: float) -> Answer | PollError:
+        await self._rate.turn(ahead_s)
         tries = AsyncRetrying(
-            retry=retry_if_exception_type(_TryAgainError), stop=self._enough, wait=self._wait_s, reraise=True
+            retry=retry_if_exception_type(_TryAgainError),
+            stop=self._enough,
+            wait=self._wait_s,
+            before=self._in_turn,
+            reraise=True,
         )
         try:
             async with asyncio.timeout(self._patience.whole_get_s):
@@ -198,6 +213,11 @@ class ProviderHttp:
             return PollError(str(error))
         except TimeoutError:
             return PollError(f"{self._name} did not answer within {self._patience.whole_get_s:g} s")
+
+    async def _in_turn(self, state: RetryCallState) -> None:
+        """A further try is one more question."""
+        if state.attempt_number > 1:
+            await self._rate.turn()
 
     def _enough(self, state: RetryCallState) -> bool:
         """No further try: there were enough, or the provider asks for a longer wait than is worth staying for."""
@@ -222,6 +242,10 @@ class ProviderHttp:
         except (httpx.HTTPError, TooLargeError) as error:
             return PollError(self._trouble("an answer that cannot be read", error))
         status = response.status_code
+        if status == 429:
+            self._rate.refused(retry_after_s(response.headers.get("retry-after")))
+        else:
+            self._rate.answered()
         if response.is_success:
             try:
                 return Answer(parse_json(data), response.headers)

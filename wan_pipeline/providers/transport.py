@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from urllib.request import getproxies
 
 import httpx
 
@@ -45,10 +46,17 @@ def open_client(
     headers: Mapping[str, str],
     *,
     follow_redirects: bool = False,
+    many: bool = False,
 ) -> httpx.AsyncClient:
-    """A client that retries nothing. `transport` (demo mode, tests) stays its owner's to close."""
+    """A client that retries nothing. `transport` (demo mode, tests) stays its owner's to close. `many`: for so many requests
+    that their CPU counts, none of which buys."""
+    carrier = _Borrowed(transport) if transport else None
+    if carrier is None and many and not getproxies():  # httpx sees to proxies where it is given no transport
+        from wan_pipeline.providers.aiohttp_transport import AiohttpTransport
+
+        carrier = AiohttpTransport(_tls(), limits)
     return httpx.AsyncClient(
-        transport=_Borrowed(transport) if transport else None,
+        transport=carrier,
         verify=_tls(),
         limits=limits,
         timeout=patience.timeout(),
