@@ -20,6 +20,7 @@ VERSIONS = (
     "0003",
     "0004",
     "0005",
+    "0007",
 )  # of migrations/versions, in their order; written here so that opening needs no alembic
 HEAD = VERSIONS[-1]
 VERSION_TABLE = "ledger_version"  # not alembic_version: a database shared with Dagster has that one already

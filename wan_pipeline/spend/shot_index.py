@@ -6,7 +6,7 @@ bought is known to the jobs and takes. What does not belong here: when a shot is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,14 +16,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from wan_pipeline.spend.database import Database
+from wan_pipeline.spend.inbox_index import InboxIndex, chunks
 from wan_pipeline.spend.tables import shot_index
 
+MISTAKES = "!"  # in a version, parts it from the digest of the shot's mistakes
 _AT_ONCE = 5000  # rows in one statement's batch
 
 
 @dataclass(frozen=True, slots=True)
 class SeenShot:
-    """A shot as a listing has just shown it. `problem`: why it is not ready."""
+    """A shot as a listing has just shown it. `problem`: why it is not ready; `modified_at`: of the newest file that it
+    depends on; `origin`: the bucket key that it comes from."""
 
     key: str
     version: str
@@ -32,6 +35,8 @@ class SeenShot:
     not_before: datetime | None = None
     campaign: str | None = None
     model: str | None = None
+    modified_at: datetime | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class IndexedShot:
     finished_version: str | None = None
     taken_up_at: datetime | None = None
     times_taken_up: int = 0
+    modified_at: datetime | None = None
+    origin: str | None = None
 
     @property
     def taken_up(self) -> bool:
@@ -65,12 +72,56 @@ class ShotIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.inbox = InboxIndex(database)
 
     def load(self) -> dict[str, IndexedShot]:
         """All shots ever seen, by their keys."""
+        return self._where(sa.true())
+
+    def load_some(self, keys: Collection[str]) -> dict[str, IndexedShot]:
+        """Those of these keys that were ever seen."""
+        return self._where_in(shot_index.c.key, keys)
+
+    def of_origins(self, origins: Collection[str]) -> dict[str, IndexedShot]:
+        """The shots that come from these bucket keys, gone ones too."""
+        return self._where_in(shot_index.c.origin, origins)
+
+    def to_be_taken_up(self) -> dict[str, IndexedShot]:
+        """Those about which there is something that no run has been asked to look at: a version that is new, or other
+        mistakes (behind the "!" of a version), unless it was taken up in order and only broken since."""
+        column = shot_index.c
+        only_broken = sa.func.substr(column.version, 1, sa.func.length(column.taken_up_version) + 1) == (
+            column.taken_up_version + MISTAKES
+        )
+        in_order = column.taken_up_version.not_like(f"%{MISTAKES}%")
+        news = column.taken_up_version.is_(None) | (
+            (column.taken_up_version != column.version) & (column.ready | ~(only_broken & in_order))
+        )
+        return self._where(column.gone_at.is_(None) & news)
+
+    def count(self) -> int:
+        """How many shots are in the bucket."""
+        return self._scalar(sa.select(sa.func.count()).where(shot_index.c.gone_at.is_(None)))
+
+    def holds_at_least(self, number: int) -> bool:
+        """Whether so many shots are in the bucket; asked without counting more."""
+        some = sa.select(sa.literal(1)).where(shot_index.c.gone_at.is_(None)).limit(number).subquery()
+        return self._scalar(sa.select(sa.func.count()).select_from(some)) >= number
+
+    def _scalar(self, query: sa.Select[int]) -> int:
         with self._database.read() as connection:
-            found = [IndexedShot(**dict(row)) for row in connection.execute(sa.select(shot_index)).mappings()]
-        return {shot.key: shot for shot in found}
+            return connection.execute(query).scalar_one()
+
+    def _where(self, condition: sa.ColumnElement[bool]) -> dict[str, IndexedShot]:
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(shot_index).where(condition)).mappings()
+            return {row["key"]: IndexedShot(**row) for row in rows}
+
+    def _where_in(self, column: sa.Column[str], values: Collection[str]) -> dict[str, IndexedShot]:
+        found: dict[str, IndexedShot] = {}
+        for some in chunks(values):
+            found |= self._where(column.in_(some))
+        return found
 
     def save(self, shots: Iterable[SeenShot], at: datetime) -> None:
         """Writes down what is new or different; `version_seen_at` moves where the version does. A gone shot is back."""
@@ -83,6 +134,8 @@ class ShotIndex:
                 "not_before": shot.not_before,
                 "campaign": shot.campaign,
                 "model": shot.model,
+                "modified_at": shot.modified_at,
+                "origin": shot.origin,
                 "first_seen_at": at,
                 "version_seen_at": at,
             }
@@ -91,7 +144,7 @@ class ShotIndex:
         insert = (postgresql.insert if self._database.is_postgres else sqlite.insert)(shot_index)
         new = insert.excluded
         old = shot_index.c
-        told = ("ready", "problem", "not_before", "campaign", "model")
+        told = ("ready", "problem", "not_before", "campaign", "model", "modified_at", "origin")
         different = old.gone_at.is_not(None) | old.version.is_distinct_from(new.version)
         for name in told:
             different |= old[name].is_distinct_from(new[name])

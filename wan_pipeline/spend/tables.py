@@ -293,6 +293,9 @@ shot_index = Table(
     Column("finished_version", sa.Text),  # whose making came to an end, good or bad
     Column("taken_up_at", UtcTime),
     Column("times_taken_up", Integer, nullable=False, server_default=sa.text("0")),
+    Column("modified_at", UtcTime),  # of the newest file that it depends on
+    Column("origin", sa.Text),  # the bucket key that it comes from
+    Index("ix_shot_index_origin", "origin"),
 )
 
 deferrals = Table(
