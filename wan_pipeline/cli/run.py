@@ -58,11 +58,10 @@ def _tell(made: Made, settings: Settings, *, as_json: bool, new_take: bool) -> i
         shots = [row.as_json() for row in made.rows]
         print_json({"simulated": simulated, "exit_status": status, "totals": totals(made.rows), "shots": shots})
         return status
-    there = [row for row in made.rows if row.verdict is Verdict.REUSED and not row.reused_from]
-    shown = [row for row in made.rows if row not in there]
+    shown = [row for row in made.rows if row.verdict is not Verdict.REUSED or row.reused_from]
     if shown:
         print_rows(shown)
-    _summarise(made, len(there), settings, new_take=new_take)
+    _summarise(made, len(made.rows) - len(shown), settings, new_take=new_take)
     return status
 
 
