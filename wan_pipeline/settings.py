@@ -55,10 +55,13 @@ class Settings(BaseSettings):
 
     shortapi_max_in_flight: int | None = Field(None, alias="WAN_SHORTAPI_MAX_IN_FLIGHT", ge=1)
     shortapi_submits_per_minute: int | None = Field(None, alias="WAN_SHORTAPI_SUBMITS_PER_MINUTE", ge=1)
+    shortapi_polls_per_minute: int | None = Field(None, alias="WAN_SHORTAPI_POLLS_PER_MINUTE", ge=1)
     aimlapi_max_in_flight: int | None = Field(None, alias="WAN_AIMLAPI_MAX_IN_FLIGHT", ge=1)
     aimlapi_submits_per_minute: int | None = Field(None, alias="WAN_AIMLAPI_SUBMITS_PER_MINUTE", ge=1)
+    aimlapi_polls_per_minute: int | None = Field(None, alias="WAN_AIMLAPI_POLLS_PER_MINUTE", ge=1)
     wavespeed_max_in_flight: int | None = Field(None, alias="WAN_WAVESPEED_MAX_IN_FLIGHT", ge=1)
     wavespeed_submits_per_minute: int | None = Field(None, alias="WAN_WAVESPEED_SUBMITS_PER_MINUTE", ge=1)
+    wavespeed_polls_per_minute: int | None = Field(None, alias="WAN_WAVESPEED_POLLS_PER_MINUTE", ge=1)
 
     default_model: str | None = Field(None, alias="WAN_DEFAULT_MODEL")
     settle_seconds: float = Field(5.0, alias="WAN_SETTLE_SECONDS", ge=0, le=604_800)  # a week; `run` waits that long

@@ -14,7 +14,7 @@ from typing import Any, cast
 from wan_pipeline.money import ZERO, Money
 from wan_pipeline.providers.base import JsonObject, PollError
 from wan_pipeline.providers.http import ProviderHttp
-from wan_pipeline.providers.looking import MAX_PAGES, Pace, UnreadError, Window, iso
+from wan_pipeline.providers.looking import MAX_PAGES, NOT_URGENT_S, Pace, UnreadError, Window, iso
 from wan_pipeline.providers.words import amount_in, as_object, job_id_in
 
 LOGS = "AI/ML API /v2/logs"
@@ -109,7 +109,7 @@ class Books:
 
     async def _page(self, path: str, params: Mapping[str, str]) -> tuple[list[JsonObject], JsonObject]:
         await self._pace.wait()
-        answer = await self._http.get(path, params)
+        answer = await self._http.get(path, params, NOT_URGENT_S)
         if isinstance(answer, PollError):
             raise UnreadError(answer.reason)
         payload = as_object(answer.payload)

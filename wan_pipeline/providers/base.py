@@ -308,10 +308,17 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLimits:
-    """What a provider's tier allows."""
+    """What a provider's tier allows. `polls_per_minute`: questions of every kind, of this process; None: nobody says."""
 
     max_in_flight: int
     submits_per_minute: int
+    polls_per_minute: int | None = None
+
+    @property
+    def asks_per_minute(self) -> int:
+        """How often this process asks. Where nobody says: ten times for each submission that is allowed, and at least the
+        200 of AI/ML API's logs, the only such limit that one of the providers documents."""
+        return self.polls_per_minute or max(200, 10 * self.submits_per_minute)
 
 
 class ProviderClient(Protocol):

@@ -20,8 +20,8 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from wan_pipeline.problems import ConfigurationError
-from wan_pipeline.providers.base import Ambiguous, Denied, JsonObject, NotSent, PollError, ProviderLimits
 from wan_pipeline.providers.account import account_of
+from wan_pipeline.providers.base import Ambiguous, Denied, JsonObject, NotSent, PollError, ProviderLimits
 from wan_pipeline.providers.download import Downloader
 from wan_pipeline.providers.meaning import (
     BEFORE_THE_FIRST_BYTE,

@@ -27,6 +27,7 @@ from wan_pipeline.providers.base import (
 # seen. A wider window costs a page or two, and one too narrow calls absent what was paid for.
 CLOCK_SKEW = timedelta(hours=4)
 MAX_PAGES = 100  # of a listing: beyond that it is not read to its end, and says so
+NOT_URGENT_S = -10.0  # a look's questions give way to polls that came due so much later
 _KNOWN_AT_ONCE = 500
 _SHOWN_IDS = 5
 _LEAST_NAME = 8  # letters of a model's name that are enough to be no part of many

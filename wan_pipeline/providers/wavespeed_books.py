@@ -18,7 +18,7 @@ from urllib.parse import quote
 from wan_pipeline.money import Money
 from wan_pipeline.providers.base import JsonObject, PollError
 from wan_pipeline.providers.http import ProviderHttp
-from wan_pipeline.providers.looking import MAX_PAGES, Pace, UnreadError, Window, iso
+from wan_pipeline.providers.looking import MAX_PAGES, NOT_URGENT_S, Pace, UnreadError, Window, iso
 from wan_pipeline.providers.words import amount_in, as_object, job_id_in, message_in, moment_in, parse_json
 
 PREDICTIONS = "WaveSpeed /api/v3/predictions"
@@ -79,7 +79,7 @@ class Books:
     async def looked_at(self, row: Prediction) -> Prediction:
         """The prediction with its inputs, where the result endpoint tells them; else as it is."""
         await self._pace.wait()
-        answer = await self._http.get(f"/api/v3/predictions/{quote(row.id, safe='')}/result", {})
+        answer = await self._http.get(f"/api/v3/predictions/{quote(row.id, safe='')}/result", {}, NOT_URGENT_S)
         if isinstance(answer, PollError):
             if answer.gone:
                 return row
@@ -109,7 +109,7 @@ class Books:
 
     async def _page(self, path: str, asked: JsonObject) -> Any:
         await self._pace.wait()
-        answer = await self._http.ask(path, asked)
+        answer = await self._http.ask(path, asked, NOT_URGENT_S)
         if isinstance(answer, PollError):
             raise UnreadError(answer.reason)
         payload = as_object(answer.payload)

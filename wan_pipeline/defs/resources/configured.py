@@ -109,6 +109,9 @@ class ProviderResource(ConfiguredByVariables):
     base_url: str | None = Field(None, description="Default: the documented host.")
     max_in_flight: int | None = Field(None, description="Jobs under way at once. Default: the provider's lowest tier.")
     submits_per_minute: int | None = Field(None, description="Default: the provider's lowest tier.")
+    polls_per_minute: int | None = Field(
+        None, description="Questions that one process asks. Default: ten for each submission allowed, and at least 200."
+    )
     monthly_budget_usd: str | None = Field(
         None, description="Most that may be spent and held at this provider per UTC month. Default: no limit of its own"
     )
@@ -123,6 +126,7 @@ class ShortApiResource(ProviderResource):
         "base_url": "SHORTAPI_BASE_URL",
         "max_in_flight": "WAN_SHORTAPI_MAX_IN_FLIGHT",
         "submits_per_minute": "WAN_SHORTAPI_SUBMITS_PER_MINUTE",
+        "polls_per_minute": "WAN_SHORTAPI_POLLS_PER_MINUTE",
         "monthly_budget_usd": "WAN_SHORTAPI_MONTHLY_BUDGET_USD",
     }
 
@@ -136,6 +140,7 @@ class AimlApiResource(ProviderResource):
         "base_url": "AIMLAPI_BASE_URL",
         "max_in_flight": "WAN_AIMLAPI_MAX_IN_FLIGHT",
         "submits_per_minute": "WAN_AIMLAPI_SUBMITS_PER_MINUTE",
+        "polls_per_minute": "WAN_AIMLAPI_POLLS_PER_MINUTE",
         "monthly_budget_usd": "WAN_AIMLAPI_MONTHLY_BUDGET_USD",
     }
 
@@ -149,6 +154,7 @@ class WaveSpeedResource(ProviderResource):
         "base_url": "WAVESPEED_BASE_URL",
         "max_in_flight": "WAN_WAVESPEED_MAX_IN_FLIGHT",
         "submits_per_minute": "WAN_WAVESPEED_SUBMITS_PER_MINUTE",
+        "polls_per_minute": "WAN_WAVESPEED_POLLS_PER_MINUTE",
         "monthly_budget_usd": "WAN_WAVESPEED_MONTHLY_BUDGET_USD",
     }
 

@@ -164,7 +164,12 @@ class OpenInstallation:
     def _limits(self, provider: str, otherwise: ProviderLimits) -> ProviderLimits:
         in_flight = getattr(self.settings, f"{provider}_max_in_flight")
         per_minute = getattr(self.settings, f"{provider}_submits_per_minute")
-        return ProviderLimits(in_flight or otherwise.max_in_flight, per_minute or otherwise.submits_per_minute)
+        polls = getattr(self.settings, f"{provider}_polls_per_minute")
+        return ProviderLimits(
+            in_flight or otherwise.max_in_flight,
+            per_minute or otherwise.submits_per_minute,
+            polls or otherwise.polls_per_minute,
+        )
 
     @cached_property
     def _transport(self) -> "httpx.AsyncBaseTransport | None":
