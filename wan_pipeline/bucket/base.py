@@ -55,8 +55,9 @@ class Bucket(Protocol):
         """For a reader; holds no secret."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[BucketObject]:
-        """The objects whose key begins with `prefix`, in the order of the UTF-8 bytes, read as they are asked for."""
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[BucketObject]:
+        """The objects whose key begins with `prefix` and comes behind `start_after`, in the order of the UTF-8 bytes, read
+        as they are asked for."""
         ...
 
     def stat(self, key: str) -> BucketObject:

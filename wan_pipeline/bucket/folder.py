@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from wan_pipeline.bucket.base import (
 
 _STALE_AFTER_S = 60  # younger temporary files may be between their creation and their lock
 _MISSING = (FileNotFoundError, NotADirectoryError)
+_LAST = chr(0x10FFFF)  # comes behind every character of a key
 Keyed = list[tuple[str, os.DirEntry[str]]]
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class FolderBucket:
 
     # --- reading ---
 
-    def list(self, prefix: str = "") -> Iterator[BucketObject]:
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[BucketObject]:
+        """See `Bucket`. `start_after`: only what comes behind this key."""
         root = self._root()
         folder_key = prefix.rpartition("/")[0]
         if folder_key and (why_not_portable(folder_key) or not _is_plain(root, folder_key)):
@@ -68,14 +70,30 @@ class FolderBucket:
                 continue
             key, entry = found
             if key.endswith("/"):
-                if key.startswith(prefix) or prefix.startswith(key):
+                if (key.startswith(prefix) or prefix.startswith(key)) and key + _LAST > start_after:
                     pending.append(iter(self._entries(root, key.removesuffix("/"))))
-            elif key.startswith(prefix):
+            elif key.startswith(prefix) and key > start_after:
                 shown = self._object(root, key, entry.path)
                 if shown is not None:
                     yield shown
 
     def stat(self, key: str) -> BucketObject:
+    def many_siblings(self, prefixes: Collection[str]) -> Iterator[BucketObject]:
+        """The objects whose keys begin with one of these and have no further "/" behind it, each once. Each folder is read
+        once, however many of the beginnings lie in it."""
+        root = self._root()
+        by_folder: dict[str, set[str]] = {}
+        for prefix in prefixes:
+            folder_key, _, name = prefix.rpartition("/")
+            by_folder.setdefault(folder_key, set()).add(name)
+        for folder_key, names in by_folder.items():
+            if folder_key and (why_not_portable(folder_key) or not _is_plain(root, folder_key)):
+                continue
+            for key, entry in self._entries(root, folder_key, tuple(names)):
+                shown = None if key.endswith("/") else self._object(root, key, entry.path)
+                if shown is not None:
+                    yield shown
+
         root = self._root()
         path = self._readable_path(root, key)
         shown = None if path is None else self._object(root, key, path)
@@ -185,8 +203,11 @@ class FolderBucket:
     def _root(self) -> Path:
         return Path(os.path.realpath(self._folder))
 
-    def _entries(self, root: Path, folder_key: str) -> Sequence[tuple[str, os.DirEntry[str]]]:
-        """What is directly in a folder, as (key, entry), folders' keys with a "/" behind, in the order of the bytes.
+    def _entries(
+        self, root: Path, folder_key: str, beginnings: tuple[str, ...] = ("",)
+    ) -> Sequence[tuple[str, os.DirEntry[str]]]:
+        """What is directly in a folder and begins like one of these, as (key, entry), folders' keys with a "/" behind, in
+        the order of the bytes.
 
         With the "/" the order is that of all the keys below: `a-b` < `a/x` < `a0`.
         """
@@ -196,6 +217,8 @@ class FolderBucket:
             with os.scandir(root / folder_key) as entries:
                 for entry in entries:
                     name = entry.name
+                    if not name.startswith(beginnings):
+                        continue
                     reason = why_not_portable(before + name)
                     if reason is not None:
                         self._leave_out(before + name, reason)

@@ -66,17 +66,25 @@ class S3Bucket:
 
     # --- reading ---
 
-    def list(self, prefix: str = "") -> Iterator[BucketObject]:
-        more: dict[str, Any] = {}
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[BucketObject]:
+        """See `Bucket`. `start_after`: only what comes behind this key."""
+        more = {"StartAfter": self._prefix + start_after} if start_after else {}
+        return self._pages({"Prefix": self._prefix + prefix, **more})
+
+    def siblings(self, prefix: str) -> Iterator[BucketObject]:
+        """As `list`, without what lies in folders below."""
+        return self._pages({"Prefix": self._prefix + prefix, "Delimiter": "/"})
+
+    def _pages(self, arguments: dict[str, str]) -> Iterator[BucketObject]:
         while True:
-            page = self._call("list_objects_v2", Prefix=self._prefix + prefix, **more)
+            page = self._call("list_objects_v2", **arguments)
             for item in page.get("Contents", ()):
                 key = item["Key"].removeprefix(self._prefix)
                 if is_readable_key(key):
                     yield _object(key, item["Size"], item)
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            arguments = {**arguments, "ContinuationToken": page["NextContinuationToken"]}
 
     def stat(self, key: str) -> BucketObject:
         self._require_readable(key)
@@ -179,7 +187,18 @@ class S3Bucket:
         except (OSError, BotoCoreError, aiohttp.ClientError) as error:
             if key is not None and error_code(error) in _GONE and self._bucket_is_there():
                 raise not_found(key, self.url) from None
-            raise BucketError(explain(error, self._name, self.url, key, _endpoint(fs))) from error
+            raise BucketError(explain(error, self._name, self.url, key, _endpoint(self._fs()))) from error
+
+    def _begin(self, method: str, key: str, body: Callable[[], bytes], **arguments: Any) -> Future[dict[str, Any]]:
+        """A call that goes on beside its caller; `body` is read once there is a slot for it."""
+        fs = self._fs()
+        arguments |= {"Bucket": self._name, "Key": self._prefix + key}
+
+        async def send() -> dict[str, Any]:
+            async with self._slots:
+                return await fs._call_s3(method, Body=body(), **arguments)  # pyright: ignore[reportPrivateUsage]
+
+        return asyncio.run_coroutine_threadsafe(send(), cast("asyncio.AbstractEventLoop", fs.loop))
 
     def _call(self, method: str, key: str | None = None, **arguments: Any) -> dict[str, Any]:
         if key is not None:
@@ -275,26 +294,18 @@ class _PartsWriter:
             if error_code(error.__cause__) != "NoSuchUpload" or not self._is_published():
                 raise
 
-    def abort(self, error: BaseException) -> None:
-        if self._upload_id is None:
-            return
-        try:
-            self._bucket._call("abort_multipart_upload", self._key, UploadId=self._upload_id)  # pyright: ignore[reportPrivateUsage]
-        except BucketError as second:
-            if error_code(second.__cause__) != "NoSuchUpload":
-                error.add_note(f"its unfinished upload stays on the server: {second}")
+    def call(self, method: str, key: str, **arguments: Any) -> dict[str, Any]:
+        return self._bucket._call(method, key, **arguments)  # pyright: ignore[reportPrivateUsage]
 
-    def _send(self, body: bytes) -> None:
-        bucket = self._bucket
-        if self._upload_id is None:
-            upload = bucket._call("create_multipart_upload", self._key, ContentType=self._content_type)  # pyright: ignore[reportPrivateUsage]
-            self._upload_id = cast("str", upload["UploadId"])
-        number = len(self._parts) + 1
-        part = bucket._call("upload_part", self._key, UploadId=self._upload_id, PartNumber=number, Body=body)  # pyright: ignore[reportPrivateUsage]
-        self._parts.append({"PartNumber": number, "ETag": part["ETag"]})
+    def begin(self, method: str, key: str, body: Callable[[], bytes], **arguments: Any) -> Future[dict[str, Any]]:
+        return self._bucket._begin(method, key, body, **arguments)  # pyright: ignore[reportPrivateUsage]
 
-    def _is_published(self) -> bool:
-        if not self._bucket.exists(self._key):
+    def outcome(self, begun: Future[dict[str, Any]], key: str) -> dict[str, Any]:
+        with self._bucket._explained(key):  # pyright: ignore[reportPrivateUsage]
+            return begun.result()
+
+    def is_there(self, key: str, size_bytes: int, parts: int) -> bool:
+        if not self._bucket.exists(key):
             return False
         found = self._bucket.stat(self._key)
         return found.size_bytes == self.size_bytes and found.etag.endswith(f"-{len(self._parts)}")

@@ -23,8 +23,10 @@ class _UntilDeadline:
         self._bucket = bucket
         self._deadline = deadline
 
-    def list(self, prefix: str = "") -> Iterator[BucketObject]:
-        for item in self._bucket.list(prefix):
+    def list(self, prefix: str = "", start_after: str = "") -> Iterator[BucketObject]:
+        # not every bucket can begin in the middle
+        items = self._bucket.list(prefix, start_after) if start_after else self._bucket.list(prefix)
+        for item in items:
             self._check()
             yield item
 

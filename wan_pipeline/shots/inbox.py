@@ -65,6 +65,11 @@ def is_defaults(key: str) -> bool:
     return ending in YAML_ENDINGS and stem.rpartition("/")[2].lower() == DEFAULTS_STEM
 
 
+def composed(key: str) -> str:
+    """The same for keys that differ only in how their letters are composed."""
+    return key if key.isascii() else unicodedata.normalize("NFC", key)
+
+
 def read_inbox(bucket: Bucket) -> Inbox:
     """One listing."""
     inbox = Inbox()
@@ -88,7 +93,7 @@ class Names:
         (a Mac writes é as e and an accent); None where there is neither."""
         if key in self._objects:
             return key
-        return self._indexed().get(unicodedata.normalize("NFC", key))
+        return self._indexed().get(composed(key))
 
     def remedy(self, file: str, key: str) -> str:
         """What to do about a path in `file` that names `key`, where nothing stands."""
@@ -117,5 +122,5 @@ class Names:
                 self._folders.setdefault(folder, []).append(name)
                 self._by_name.setdefault(name, key)
                 if not key.isascii():
-                    self._composed.setdefault(unicodedata.normalize("NFC", key), key)
+                    self._composed.setdefault(composed(key), key)
         return self._composed

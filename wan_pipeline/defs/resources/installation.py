@@ -7,9 +7,9 @@ Nothing ever falls back to the simulator.
 # No `from __future__ import annotations` beside the resource: Dagster reads its annotations when the class is made.
 
 from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -34,6 +34,7 @@ from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.base import ProviderClient, ProviderLimits
 from wan_pipeline.settings import Settings
 from wan_pipeline.shots.discovery import YamlCache, discover
+from wan_pipeline.shots.scoped import UncertainError, discover_some
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.budget import budgets_of
 from wan_pipeline.spend.ledger import Ledger
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.parts import EngineParts
 
 DEMO_LIMITS = ProviderLimits(max_in_flight=20, submits_per_minute=600)
+
+LARGE_INBOX = 2_000  # shots; smaller ones are listed as a whole in a second, whoever asks for what
+# A yaml that is put into the bucket later than this before a run begins may name one of its images after all.
+KNOWN_FOR = timedelta(minutes=5)
 
 # Parsed sidecar files by bucket. Sensors tick in the code server, a process that lives on: it parses each file once.
 _yaml_caches: dict[str, YamlCache] = {}
@@ -83,9 +88,24 @@ class OpenInstallation:
             return discover(bucket or self.bucket, self.settings.default_model, cache)
 
     def discover_some(self, keys: Collection[str]) -> list[Shot]:
-        """The shots of these keys, sorted by key, as `discover` would give them; a key of no shot is left out."""
+        """The shots of these keys, sorted by key, as `discover` would give them; a key of no shot is left out.
+
+        Of a large inbox only what concerns these keys is listed and read, where a sensor has just seen which yaml names
+        which image; otherwise, and where only the whole can tell, it is discovered as a whole.
+        """
         wanted = frozenset(keys)
+        if self.inbox_is_known():
+            with _listing, suppress(UncertainError):
+                cache = _yaml_caches.setdefault(self.bucket.url, YamlCache())
+                namers = self.ledger.index.inbox.namers
+                return discover_some(self.bucket, wanted, namers, self.settings.default_model, cache)
         return [shot for shot in self.discover() if shot.key in wanted]
+
+    def inbox_is_known(self) -> bool:
+        """Is the inbox a large one, and does the index know what was in it a moment ago?"""
+        fresh_at = self.ledger.index.inbox.listing(self.bucket.url).fresh_at
+        fresh = fresh_at is not None and abs(datetime.now(UTC) - fresh_at) <= KNOWN_FOR
+        return fresh and self.ledger.index.holds_at_least(LARGE_INBOX)
 
     def start(self, shots: Sequence[Shot], stage: Stage, options: ClaimOptions, run_id: str | None) -> RunningBatch:
         """The engine over these shots, in a thread of its own; to be entered with `with`."""
