@@ -32,8 +32,8 @@ from wan_pipeline.bucket.base import (
 )
 
 _STALE_AFTER_S = 60  # younger temporary files may be between their creation and their lock
-_MISSING = (FileNotFoundError, NotADirectoryError)
 _LAST = chr(0x10FFFF)  # comes behind every character of a key
+_MISSING = (FileNotFoundError, NotADirectoryError)
 Keyed = list[tuple[str, os.DirEntry[str]]]
 _log = logging.getLogger(__name__)
 
@@ -77,7 +77,6 @@ class FolderBucket:
                 if shown is not None:
                     yield shown
 
-    def stat(self, key: str) -> BucketObject:
     def many_siblings(self, prefixes: Collection[str]) -> Iterator[BucketObject]:
         """The objects whose keys begin with one of these and have no further "/" behind it, each once. Each folder is read
         once, however many of the beginnings lie in it."""
@@ -94,6 +93,7 @@ class FolderBucket:
                 if shown is not None:
                     yield shown
 
+    def stat(self, key: str) -> BucketObject:
         root = self._root()
         path = self._readable_path(root, key)
         shown = None if path is None else self._object(root, key, path)

@@ -187,18 +187,7 @@ class S3Bucket:
         except (OSError, BotoCoreError, aiohttp.ClientError) as error:
             if key is not None and error_code(error) in _GONE and self._bucket_is_there():
                 raise not_found(key, self.url) from None
-            raise BucketError(explain(error, self._name, self.url, key, _endpoint(self._fs()))) from error
-
-    def _begin(self, method: str, key: str, body: Callable[[], bytes], **arguments: Any) -> Future[dict[str, Any]]:
-        """A call that goes on beside its caller; `body` is read once there is a slot for it."""
-        fs = self._fs()
-        arguments |= {"Bucket": self._name, "Key": self._prefix + key}
-
-        async def send() -> dict[str, Any]:
-            async with self._slots:
-                return await fs._call_s3(method, Body=body(), **arguments)  # pyright: ignore[reportPrivateUsage]
-
-        return asyncio.run_coroutine_threadsafe(send(), cast("asyncio.AbstractEventLoop", fs.loop))
+            raise BucketError(explain(error, self._name, self.url, key, _endpoint(fs))) from error
 
     def _call(self, method: str, key: str | None = None, **arguments: Any) -> dict[str, Any]:
         if key is not None:
@@ -294,18 +283,26 @@ class _PartsWriter:
             if error_code(error.__cause__) != "NoSuchUpload" or not self._is_published():
                 raise
 
-    def call(self, method: str, key: str, **arguments: Any) -> dict[str, Any]:
-        return self._bucket._call(method, key, **arguments)  # pyright: ignore[reportPrivateUsage]
+    def abort(self, error: BaseException) -> None:
+        if self._upload_id is None:
+            return
+        try:
+            self._bucket._call("abort_multipart_upload", self._key, UploadId=self._upload_id)  # pyright: ignore[reportPrivateUsage]
+        except BucketError as second:
+            if error_code(second.__cause__) != "NoSuchUpload":
+                error.add_note(f"its unfinished upload stays on the server: {second}")
 
-    def begin(self, method: str, key: str, body: Callable[[], bytes], **arguments: Any) -> Future[dict[str, Any]]:
-        return self._bucket._begin(method, key, body, **arguments)  # pyright: ignore[reportPrivateUsage]
+    def _send(self, body: bytes) -> None:
+        bucket = self._bucket
+        if self._upload_id is None:
+            upload = bucket._call("create_multipart_upload", self._key, ContentType=self._content_type)  # pyright: ignore[reportPrivateUsage]
+            self._upload_id = cast("str", upload["UploadId"])
+        number = len(self._parts) + 1
+        part = bucket._call("upload_part", self._key, UploadId=self._upload_id, PartNumber=number, Body=body)  # pyright: ignore[reportPrivateUsage]
+        self._parts.append({"PartNumber": number, "ETag": part["ETag"]})
 
-    def outcome(self, begun: Future[dict[str, Any]], key: str) -> dict[str, Any]:
-        with self._bucket._explained(key):  # pyright: ignore[reportPrivateUsage]
-            return begun.result()
-
-    def is_there(self, key: str, size_bytes: int, parts: int) -> bool:
-        if not self._bucket.exists(key):
+    def _is_published(self) -> bool:
+        if not self._bucket.exists(self._key):
             return False
         found = self._bucket.stat(self._key)
         return found.size_bytes == self.size_bytes and found.etag.endswith(f"-{len(self._parts)}")
