@@ -41,6 +41,12 @@ def settled(shot: Shot, now: datetime, settle_s: float, seen_at: datetime | None
     than `settle_s`.
     """
     quiet_since = shot.last_modified
-    if quiet_since > now:
-        quiet_since = min(now, seen_at if seen_at is not None else _first_sights.of(shot, now))
+    if quiet_since > now and seen_at is None:
+        seen_at = _first_sights.of(shot, now)
+    return left_to_settle(quiet_since, now, settle_s, seen_at or now)
+
+
+def left_to_settle(modified_at: datetime, now: datetime, settle_s: float, seen_at: datetime) -> float:
+    """The same of files of which the newest was modified at `modified_at` and first seen at `seen_at`."""
+    quiet_since = modified_at if modified_at <= now else min(now, seen_at)
     return max(0.0, settle_s - (now - quiet_since).total_seconds())

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -61,10 +61,6 @@ class Changes:
 
     def __len__(self) -> int:
         return len(self.there) + len(self.gone)
-
-    def __or__(self, later: Self) -> Changes:
-        there = {key: item for key, item in self.there.items() if key not in later.gone}
-        return Changes(there | dict(later.there), (self.gone - later.there.keys()) | later.gone)
 
 
 def composed(key: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import BigInteger, Column, Index, Table
 
-from wan_pipeline.spend.tables import UtcTime, metadata
+from wan_pipeline.spend.tables import BucketKey, UtcTime, metadata
 
 inbox_objects = Table(
     "inbox_objects",
     metadata,
-    # in the order of the bytes, which is that of a listing
-    Column("key", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), primary_key=True),
+    Column("key", BucketKey, primary_key=True),
     Column("etag", sa.Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("modified_at", UtcTime, nullable=False),

@@ -41,8 +41,9 @@ class SeenShot:
 
 @dataclass(frozen=True, slots=True)
 class IndexedShot:
-    """A row of the index. `taken_up_version` is what was last asked to be made, `finished_version` what last came to an
-    end, good or bad; `gone_at` is set while it is not listed."""
+    """A row of the index. `listed_version` is what the last listing has shown, None where it has not shown the shot (runs
+    write down what they see, which may be older or newer); `taken_up_version` is what was last asked to be made,
+    `finished_version` what last came to an end, good or bad; `gone_at` is set while it is not listed."""
 
     key: str
     version: str
@@ -60,6 +61,7 @@ class IndexedShot:
     times_taken_up: int = 0
     modified_at: datetime | None = None
     origin: str | None = None
+    listed_version: str | None = None
 
     @property
     def taken_up(self) -> bool:
@@ -82,9 +84,18 @@ class ShotIndex:
         """Those of these keys that were ever seen."""
         return self._where_in(shot_index.c.key, keys)
 
-    def of_origins(self, origins: Collection[str]) -> dict[str, IndexedShot]:
-        """The shots that come from these bucket keys, gone ones too."""
-        return self._where_in(shot_index.c.origin, origins)
+    def of_stems(self, stems: Collection[str]) -> list[tuple[str, str]]:
+        """Key and origin of the shots whose origins begin with one of these and a dot; gone ones too."""
+        column, slash = shot_index.c, chr(ord(".") + 1)
+        found: list[tuple[str, str]] = []
+        with self._database.read() as connection:
+            for stem in sorted(stems):
+                within = (column.origin >= f"{stem}.") & (column.origin < stem + slash)
+                found += [
+                    (key, origin)
+                    for key, origin in connection.execute(sa.select(column.key, column.origin).where(within))
+                ]
+        return found
 
     def to_be_taken_up(self) -> dict[str, IndexedShot]:
         """Those about which there is something that no run has been asked to look at: a version that is new, or other
@@ -98,6 +109,20 @@ class ShotIndex:
             (column.taken_up_version != column.version) & (column.ready | ~(only_broken & in_order))
         )
         return self._where(column.gone_at.is_(None) & news)
+
+    def unfinished(self) -> dict[str, IndexedShot]:
+        """Those of which the present version was taken up, and that no run has brought to an end."""
+        column = shot_index.c
+        begun = (column.taken_up_version == column.version) & column.ready
+        return self._where(NOT_AT_REST & begun & column.finished_version.is_distinct_from(column.version))
+
+    def other_than_listed(self) -> set[str]:
+        """The keys of shots that somebody has seen otherwise than the last listing has shown them."""
+        column = shot_index.c
+        there = column.gone_at.is_(None) & column.listed_version.is_distinct_from(column.version)
+        gone = column.gone_at.is_not(None) & column.listed_version.is_not(None)
+        with self._database.read() as connection:
+            return set(connection.execute(sa.select(column.key).where(there | gone)).scalars())
 
     def count(self) -> int:
         """How many shots are in the bucket."""
@@ -123,8 +148,9 @@ class ShotIndex:
             found |= self._where(column.in_(some))
         return found
 
-    def save(self, shots: Iterable[SeenShot], at: datetime) -> None:
-        """Writes down what is new or different; `version_seen_at` moves where the version does. A gone shot is back."""
+    def save(self, shots: Iterable[SeenShot], at: datetime, *, listed: bool = False) -> None:
+        """Writes down what is new or different; `version_seen_at` moves where the version does. A gone shot is back.
+        `listed`: a listing has just shown them so."""
         rows: list[dict[str, Any]] = [
             {
                 "key": shot.key,
@@ -136,6 +162,7 @@ class ShotIndex:
                 "model": shot.model,
                 "modified_at": shot.modified_at,
                 "origin": shot.origin,
+                "listed_version": shot.version if listed else None,
                 "first_seen_at": at,
                 "version_seen_at": at,
             }
@@ -144,7 +171,16 @@ class ShotIndex:
         insert = (postgresql.insert if self._database.is_postgres else sqlite.insert)(shot_index)
         new = insert.excluded
         old = shot_index.c
-        told = ("ready", "problem", "not_before", "campaign", "model", "modified_at", "origin")
+        told = (
+            "ready",
+            "problem",
+            "not_before",
+            "campaign",
+            "model",
+            "modified_at",
+            "origin",
+            *(["listed_version"] if listed else []),
+        )
         different = old.gone_at.is_not(None) | old.version.is_distinct_from(new.version)
         for name in told:
             different |= old[name].is_distinct_from(new[name])
@@ -197,12 +233,14 @@ class ShotIndex:
         )
         self._in_batches(update, [{"the_key": key} for key in keys])
 
-    def mark_gone(self, keys: Sequence[str], at: datetime) -> None:
-        """These are not listed any more. They stay, for when they come back and for the record."""
+    def mark_gone(self, keys: Sequence[str], at: datetime, *, listed: bool = False) -> None:
+        """These are not listed any more. They stay, for when they come back and for the record. `listed`: a listing has
+        just shown that."""
+        gone_at = sa.func.coalesce(shot_index.c.gone_at, sa.bindparam("the_moment", type_=shot_index.c.gone_at.type))
         update = (
             shot_index.update()
-            .where(shot_index.c.key == sa.bindparam("the_key"), shot_index.c.gone_at.is_(None))
-            .values(gone_at=sa.bindparam("the_moment"))
+            .where(shot_index.c.key == sa.bindparam("the_key"))
+            .values(gone_at=gone_at, **({"listed_version": sa.null()} if listed else {}))
         )
         self._in_batches(update, [{"the_key": key, "the_moment": at} for key in keys])
 

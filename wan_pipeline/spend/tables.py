@@ -43,6 +43,7 @@ from wan_pipeline.spend import views
 from wan_pipeline.spend.records import Basis, EntryKind, JobState
 
 POSTGRES_SCHEMA = "wan_ledger"
+BucketKey = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # in the order of the bytes: a listing's
 _LONGEST_TEXT = 4000  # a provider's answer may be a whole HTML page; its beginning says what is wrong
 
 
@@ -294,7 +295,8 @@ shot_index = Table(
     Column("taken_up_at", UtcTime),
     Column("times_taken_up", Integer, nullable=False, server_default=sa.text("0")),
     Column("modified_at", UtcTime),  # of the newest file that it depends on
-    Column("origin", sa.Text),  # the bucket key that it comes from
+    Column("origin", BucketKey),  # the bucket key that it comes from
+    Column("listed_version", sa.Text),  # that the last listing has shown; what runs have seen may be older or newer
     Index("ix_shot_index_origin", "origin"),
 )
 

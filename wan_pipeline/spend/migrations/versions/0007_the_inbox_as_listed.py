@@ -17,7 +17,8 @@ _MOMENT = sa.String(27).with_variant(postgresql.TIMESTAMP(timezone=True), "postg
 
 def upgrade() -> None:
     op.add_column("shot_index", sa.Column("modified_at", _MOMENT))
-    op.add_column("shot_index", sa.Column("origin", sa.Text))
+    op.add_column("shot_index", sa.Column("origin", _KEY))
+    op.add_column("shot_index", sa.Column("listed_version", sa.Text))
     op.create_index("ix_shot_index_origin", "shot_index", ["origin"])
     op.create_table(
         "inbox_objects",
