@@ -34,6 +34,7 @@ from wan_pipeline.shots.shot import Shot, missing
 from wan_pipeline.spend.records import ClaimOptions, Deferral
 
 GONE = "gone"
+_SHOWN_AT_ONCE = 40  # events in one transaction of Dagster's storage
 _NEXT_RUN = "the next run"  # what a shot waits for that no budget is in the way of
 # Left as they are by a run that only looks for what is to be collected: another run, or a person, sees to them.
 _NO_NEWS = frozenset({Verdict.AMBIGUOUS, Verdict.IN_FLIGHT, Verdict.STOPPED, Verdict.NOT_READY, Verdict.NOT_DUE})
@@ -81,13 +82,14 @@ class Batches:
         if not shots:
             return
         batch = self._opened.start(shots, self._stage, self._options, self._context.run_id)
-        to_show: list[Event] = []  # the one that the interruption may have fallen on
+        to_show: list[Event] = []  # those that the interruption may have fallen on
         try:
             with batch:
-                for event in batch.events():
-                    self._count(event)
-                    to_show = [event]
-                    self._show(event)
+                for events in batch.groups(_SHOWN_AT_ONCE):
+                    while events:
+                        self._count(events[0])
+                        to_show.append(events.pop(0))
+                    self._log.log(to_show)
                     to_show = []
         except BaseException as error:
             rest = batch.rest()
@@ -98,8 +100,7 @@ class Batches:
             if interrupted and not terminated:
                 self._finished = [self._kept(item) for item in self._finished]
             self._remember(terminated=terminated)
-            for event in [*to_show, *rest]:
-                self._show(event)
+            self._log.log([*to_show, *rest])
             raise
 
     def _count(self, event: Event) -> None:
@@ -107,10 +108,7 @@ class Batches:
             self._quoted += event.quote.high
         if isinstance(event, Finished):
             self._finished.append(event)
-
-    def _show(self, event: Event) -> None:
         listeners.notify(event)
-        self._log.log(event)
 
     # --- what is remembered ---
 

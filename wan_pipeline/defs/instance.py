@@ -99,10 +99,10 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
                 f"{STORAGE_URL_VARIABLE}: Dagster stores in PostgreSQL or (where this is unset) in SQLite; "
                 "write postgresql+psycopg2://user:password@host/database"
             )
-        from dagster_postgres import DagsterPostgresStorage
+        from wan_pipeline.defs.postgres_storage import LeanPostgresStorage
 
         # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; dagster-postgres brings psycopg2.
-        return DagsterPostgresStorage(url.replace("postgresql://", "postgresql+psycopg2://", 1), inst_data=inst_data)
+        return LeanPostgresStorage(url.replace("postgresql://", "postgresql+psycopg2://", 1), inst_data=inst_data)
 
 
 class InstanceComputeLogs(LocalComputeLogManager):

@@ -6,8 +6,8 @@ loop.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
@@ -15,6 +15,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from wan_pipeline.defs import names
+from wan_pipeline.defs.event_log import KeptEventLogStorage
 from wan_pipeline.defs.metadata import (
     Metadata,
     check_metadata,
@@ -28,6 +29,9 @@ from wan_pipeline.defs.quote_totals import QuoteTotals
 from wan_pipeline.generation.events import GOOD_VERDICTS, Event, Finished, Inspected, Progress, Quoted, Verdict
 
 DATA_VERSION_TAG = "dagster/data_version"  # what Dagster reads; a test compares it with Dagster's own
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ShotLog:
@@ -47,11 +51,33 @@ class ShotLog:
         self._public_base_url = public_base_url
         self._totals = totals
         self._inspected: set[str] = set()
+        self._call = patiently  # within a transaction it is the whole that is tried again
 
-    def log(self, event: Event) -> None:
-        """Log what is to be shown of this event."""
+    def log(self, events: Sequence[Event]) -> None:
+        """Log what is to be shown of these events: in one transaction where Dagster's storage has one."""
         if self._totals is not None:
-            self._totals.note(event)
+            for event in events:
+                self._totals.note(event)
+        storage = self._context.instance.event_log_storage
+        if isinstance(storage, KeptEventLogStorage):
+            patiently(self._log_together, storage, events)
+        else:
+            for event in events:
+                self._log_one(event)
+        # They are stored; the step would hand each of them on once more at its end, and keep them all until then.
+        for _ in self._context.op_execution_context.consume_events():
+            pass
+
+    def _log_together(self, storage: KeptEventLogStorage, events: Sequence[Event]) -> None:
+        with storage.together():
+            self._call = _at_once
+            try:
+                for event in events:
+                    self._log_one(event)
+            finally:
+                self._call = patiently
+
+    def _log_one(self, event: Event) -> None:
         match event:
             case Inspected():
                 self._log_inspected(event)
@@ -89,7 +115,7 @@ class ShotLog:
             # Events logged this way get no data version from Dagster: the content's hash is it.
             tags = {DATA_VERSION_TAG: digest}
             event = dg.AssetMaterialization(asset, partition=shot, metadata=metadata, tags=tags)
-            patiently(self._context.log_event, event)
+            self._call(self._context.log_event, event)
 
     def _check(self, asset: dg.AssetKey, shot: str, results: Mapping[str, tuple[bool, Metadata]]) -> None:
         """Log these checks of one shot, where they are selected, as checks of its newest materialization.
@@ -110,15 +136,19 @@ class ShotLog:
                 target_materialization_data=target,
             )
             # Dagster logs it (a test sees it), but its annotation does not say so.
-            patiently(self._context.log_event, cast(Any, evaluation))
+            self._call(self._context.log_event, cast(Any, evaluation))
 
     def _newest_materialization(
         self, asset: dg.AssetKey, shot: str
     ) -> AssetCheckEvaluationTargetMaterializationData | None:
         filters = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[shot])
-        records = patiently(self._context.instance.fetch_materializations, filters, limit=1).records
+        records = self._call(self._context.instance.fetch_materializations, filters, limit=1).records
         if not records:
             return None
         return AssetCheckEvaluationTargetMaterializationData(
             storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp
         )
+
+
+def _at_once(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    return call(*arguments, **named)

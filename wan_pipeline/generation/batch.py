@@ -34,6 +34,7 @@ class Batch:
     ) -> None:
         self._engine = Engine(parts)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._group: list[Event] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(
             target=self._work, args=(list(shots), stage, options, run_id), name="wan-engine", daemon=False
@@ -67,9 +68,25 @@ class Batch:
         if self._error is not None:
             raise self._error
 
+    def groups(self, at_most: int) -> Iterator[list[Event]]:
+        """As `events`, with what has been told by then in one list. Whoever iterates takes out of the list what is seen to;
+        what is still in it when an error leaves the block is part of the `rest`."""
+        for first in self.events():
+            self._group.append(first)
+            while len(self._group) < at_most:
+                try:
+                    event = self._events.get_nowait()
+                except queue.Empty:
+                    break
+                if event is None:
+                    self._events.put(None)  # for `events`, which ends by it
+                    break
+                self._group.append(event)
+            yield self._group
+
     def rest(self) -> list[Event]:
         """What was told and not taken: for after the block, when an error has left it and nothing more is told."""
-        found: list[Event] = []
+        found = self._group
         while True:
             try:
                 event = self._events.get_nowait()
