@@ -44,6 +44,7 @@ def rebuild_ledger(settings: Settings, *, verify_hashes: bool, as_json: bool) ->
     try:
         with open_ledger(settings) as ledger:
             rebuilt = rebuild(ledger, bucket, verify_hashes=verify_hashes, tell=_teller())
+            ledger.rebuild_totals()
             differences = ledger.verify()
     except ConfigurationError as error:
         raise WrongUseError(_of_damaged(settings, str(error))) from error

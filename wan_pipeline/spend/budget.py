@@ -2,22 +2,25 @@
 room for one hold more.
 
 A job counts in the UTC day and month in which its hold was last asked for (`claimed_at`), with what it holds plus what it
-was billed. Simulated and real jobs share no budget. What does not belong here: writing anything.
+was billed. Simulated and real jobs share no budget. A shot's sum is asked of its few jobs, every other one of the running
+totals (budget_tables.py), so that it costs the same however many jobs there are. What does not belong here: writing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
-from wan_pipeline.money import Money
+from wan_pipeline.money import ZERO, Money
 from wan_pipeline.settings import Settings
-from wan_pipeline.spend.records import BudgetLine, Budgets, BudgetUse, OverBudget, PeriodUse
+from wan_pipeline.spend.budget_tables import budget_totals
+from wan_pipeline.spend.records import BudgetLine, Budgets, BudgetUse, Job, OverBudget, PeriodUse
 from wan_pipeline.spend.tables import jobs
 
 DAILY = "WAN_DAILY_BUDGET_USD"
@@ -47,7 +50,7 @@ class Purchase:
     provider: str
     needed: Money
     simulated: bool
-    instead_of: str | None = None
+    instead_of: Job | None = None
 
 
 def budgets_of(settings: Settings) -> Budgets:
@@ -74,21 +77,19 @@ def month_of(moment: datetime) -> tuple[datetime, datetime]:
 
 
 def use(connection: Connection, now: datetime, *, simulated: bool) -> BudgetUse:
-    real = jobs.c.simulated == simulated
     day, month = day_of(now), month_of(now)
     return BudgetUse(
-        day=PeriodUse(*day, *_sums(connection, real, *_within(day))),
-        month=PeriodUse(*month, *_sums(connection, real, *_within(month))),
+        day=PeriodUse(*day, *_sums(connection, _OF_PERIOD, _period(day, simulated))),
+        month=PeriodUse(*month, *_sums(connection, _OF_PERIOD, _period(month, simulated))),
     )
 
 
 def lines(connection: Connection, budgets: Budgets, now: datetime, *, simulated: bool) -> list[BudgetLine]:
     """Each budget that is set, as it stands: day, month, campaigns, providers. (A shot's is one for each shot.)"""
-    real = jobs.c.simulated == simulated
     found: list[BudgetLine] = []
-    for name, allowed, where, until in _accounts(budgets, now, sorted(budgets.campaigns), sorted(budgets.providers)):
-        held, billed = _sums(connection, real, *where)
-        found.append(BudgetLine(name, allowed, held, billed, until))
+    for account in _accounts(budgets, now, sorted(budgets.campaigns), sorted(budgets.providers), simulated=simulated):
+        held, billed = _sums(connection, account.query, account.values)
+        found.append(BudgetLine(account.name, account.allowed, held, billed, account.until))
     return found
 
 
@@ -111,48 +112,91 @@ def over(connection: Connection, budgets: Budgets, purchase: Purchase, now: date
 
     A shot's budget is for the sum of all its takes, a campaign's for all that is ever bought for it.
     """
-    others = [jobs.c.simulated == purchase.simulated]
-    if purchase.instead_of is not None:
-        others.append(jobs.c.id != purchase.instead_of)
     campaigns = [] if purchase.campaign is None else [purchase.campaign]
-    accounts = _accounts(budgets, now, campaigns, [purchase.provider])
+    accounts = _accounts(budgets, now, campaigns, [purchase.provider], simulated=purchase.simulated)
     if budgets.shot is not None:
-        accounts.append((SHOT, budgets.shot, [jobs.c.shot == purchase.shot], None))
+        values = {"of_shot": purchase.shot, "of_kind": purchase.simulated}
+        accounts.append(_Account(SHOT, budgets.shot, _OF_SHOT, values, None))
     full: list[OverBudget] = []
-    for name, allowed, where, until in accounts:
-        held, billed = _sums(connection, *others, *where)
-        if held + billed + purchase.needed > allowed:
-            never = purchase.needed > allowed  # waiting for the next period would not help
-            full.append(OverBudget(name, allowed, held + billed, purchase.needed, None if never else until))
+    for account in accounts:
+        held, billed = _sums(connection, account.query, account.values)
+        used = held + billed - _counted(account, purchase.instead_of)
+        if used + purchase.needed > account.allowed:
+            never = purchase.needed > account.allowed  # waiting for the next period would not help
+            until = None if never else account.until
+            full.append(OverBudget(account.name, account.allowed, used, purchase.needed, until))
     return max(full, key=lambda item: item.until or _FAR, default=None)
 
 
-_Account = tuple[str, Money, list[sa.ColumnElement[bool]], datetime | None]
+_Values = dict[str, Any]
 
 
-def _accounts(budgets: Budgets, now: datetime, campaigns: list[str], providers: list[str]) -> list[_Account]:
-    """The budgets that are set: name, limit, which jobs count in it, when its period ends."""
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """A budget that is set: its sums are `query` with `values`; `until`: when its period ends."""
+
+    name: str
+    allowed: Money
+    query: sa.Select[Any, Any]
+    values: _Values
+    until: datetime | None
+
+
+def _sums_of(*where: sa.ColumnElement[bool], table: sa.Table = budget_totals) -> sa.Select[Any, Any]:
+    sums = sa.select(sa.func.sum(table.c.held_nanos), sa.func.sum(table.c.billed_nanos))
+    return sums.where(table.c.simulated == bindparam("of_kind"), *where)
+
+
+_day = budget_totals.c.day
+_OF_PERIOD = _sums_of(_day >= bindparam("since"), _day < bindparam("until"))
+_OF_PROVIDER = _OF_PERIOD.where(budget_totals.c.provider == bindparam("of_provider"))
+_OF_CAMPAIGN = _sums_of(budget_totals.c.campaign == bindparam("of_campaign"))
+_OF_SHOT = _sums_of(jobs.c.shot == bindparam("of_shot"), table=jobs)
+
+
+def _accounts(
+    budgets: Budgets, now: datetime, campaigns: Sequence[str], providers: Sequence[str], *, simulated: bool
+) -> list[_Account]:
     day, month = day_of(now), month_of(now)
+    of_day, of_month = _period(day, simulated), _period(month, simulated)
     found: list[_Account] = []
     if budgets.daily is not None:
-        found.append((DAILY, budgets.daily, _within(day), day[1]))
+        found.append(_Account(DAILY, budgets.daily, _OF_PERIOD, of_day, day[1]))
     if budgets.monthly is not None:
-        found.append((MONTHLY, budgets.monthly, _within(month), month[1]))
+        found.append(_Account(MONTHLY, budgets.monthly, _OF_PERIOD, of_month, month[1]))
     for campaign in campaigns:
         if campaign in budgets.campaigns:
-            found.append((campaign_name(campaign), budgets.campaigns[campaign], [jobs.c.campaign == campaign], None))
+            values = {"of_campaign": campaign, "of_kind": simulated}
+            allowed = budgets.campaigns[campaign]
+            found.append(_Account(campaign_name(campaign), allowed, _OF_CAMPAIGN, values, None))
     for provider in providers:
         if provider in budgets.providers:
-            where = [jobs.c.provider == provider, *_within(month)]
-            found.append((provider_name(provider), budgets.providers[provider], where, month[1]))
+            values = {**of_month, "of_provider": provider}
+            found.append(_Account(provider_name(provider), budgets.providers[provider], _OF_PROVIDER, values, month[1]))
     return found
 
 
-def _within(bounds: tuple[datetime, datetime]) -> list[sa.ColumnElement[bool]]:
-    return [jobs.c.claimed_at >= bounds[0], jobs.c.claimed_at < bounds[1]]
+def _period(bounds: tuple[datetime, datetime], simulated: bool) -> _Values:
+    return {"since": bounds[0].date(), "until": bounds[1].date(), "of_kind": simulated}
 
 
-def _sums(connection: Connection, *where: sa.ColumnElement[bool]) -> tuple[Money, Money]:
-    query = sa.select(sa.func.sum(jobs.c.held_nanos), sa.func.sum(jobs.c.billed_nanos)).where(*where)
-    row: Any = connection.execute(query).one()
+def _counted(account: _Account, job: Job | None) -> Money:
+    """What this job counts in that budget."""
+    if job is None:
+        return ZERO
+    day, values = job.claimed_at.astimezone(UTC).date(), account.values
+    in_period = "since" not in values or values["since"] <= day < values["until"]
+    same = (
+        ("of_kind", job.simulated),
+        ("of_provider", job.provider),
+        ("of_campaign", job.campaign),
+        ("of_shot", job.shot),
+    )
+    if not in_period or any(values.get(name, its) != its for name, its in same):
+        return ZERO
+    return job.held + (job.billed or ZERO)
+
+
+def _sums(connection: Connection, query: sa.Select[Any, Any], values: _Values) -> tuple[Money, Money]:
+    row: Any = connection.execute(query, values).one()
     return Money(int(row[0] or 0)), Money(int(row[1] or 0))  # PostgreSQL's sum of BIGINT is a Decimal

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.money import Money
-from wan_pipeline.spend import claim, restoring, schema, sending, transitions
+from wan_pipeline.spend import claim, restoring, schema, sending, totals, transitions
 from wan_pipeline.spend.alerts import Alerts
 from wan_pipeline.spend.ambiguities import Ambiguities
 from wan_pipeline.spend.correcting import Corrections
@@ -123,7 +123,7 @@ class Ledger(Questions, Ambiguities, Corrections):
         """The batch has ended: whatever it leaves in flight is anybody's. Claims after it have a new holder."""
         try:
             if self._holder.may_be_registered:
-                self._step(lambda step: step.holder.release(step.connection, step.now), now)
+                self._step(_let_go, now)
         finally:
             self._holder.released()
 
@@ -249,3 +249,13 @@ class Ledger(Questions, Ambiguities, Corrections):
         """Adds what manifests tell of paid videos where it is missing, in one transaction; never changes what is there.
         Gives each manifest's key with None, or why it could not be."""
         return self._step(lambda step: restoring.restore(step, rows), now, lock=CLAIMS)
+
+    def rebuild_totals(self) -> None:
+        """Adds up all jobs anew for the budgets, in one transaction: for a ledger whose triggers were put off for a while.
+        `verify` tells where its totals are not those of its jobs."""
+        self._step(lambda step: totals.rebuild(step.connection), None, lock=CLAIMS)
+
+
+def _let_go(step: transitions.Step) -> None:
+    step.holder.release(step.connection, step.now)
+    totals.fold(step.connection)  # of a process that ends before its turn comes

@@ -20,7 +20,9 @@ VERSIONS = (
     "0003",
     "0004",
     "0005",
+    "0006",
     "0007",
+    "0008",
 )  # of migrations/versions, in their order; written here so that opening needs no alembic
 HEAD = VERSIONS[-1]
 VERSION_TABLE = "ledger_version"  # not alembic_version: a database shared with Dagster has that one already

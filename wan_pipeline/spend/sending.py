@@ -63,7 +63,7 @@ def no_room_today(step: Step, job: Job, budgets: Budgets) -> OverBudget | None:
     """Asks the budgets again where a reserved job's hold was asked for on another day. No room: the job is given up."""
     if _is_of_today(step, job):
         return None
-    purchase = budget.Purchase(job.shot, job.campaign, job.provider, job.held, job.simulated, instead_of=job.id)
+    purchase = budget.Purchase(job.shot, job.campaign, job.provider, job.held, job.simulated, instead_of=job)
     over = budget.over(step.connection, budgets, purchase, step.now)
     if over is not None:
         reason = f"not sent again: {over.limit} ({over.allowed} USD) has no room for it on the day of its sending"

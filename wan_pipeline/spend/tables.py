@@ -179,17 +179,16 @@ jobs = Table(
     CheckConstraint("held_nanos >= 0", name="held"),
     CheckConstraint("quoted_low_nanos >= 0 AND quoted_low_nanos <= quoted_high_nanos", name="quoted"),
     CheckConstraint("repeat >= 1 AND take >= 1", name="counted_from_one"),
-    # What is asked: newest first and the sums of a day or a month, of a campaign, of a provider's month (answered from the
-    # index alone), by state (and so what is in flight), by shot, the report of a day, what has changed since a report was
-    # made, whose job is this.
+    # What is asked: newest first and the sums of a part of a day (from the index alone), by state and what is in flight of
+    # whom (from the index alone), by shot, the report of a day, what has changed since a report was made, whose job is this,
+    # a provider's jobs. The sums that budgets are held against are in budget_totals.
     Index("ix_jobs_claimed_at", "claimed_at", "simulated", "held_nanos", "billed_nanos"),
-    Index("ix_jobs_state", "state", "claimed_at"),
+    Index("ix_jobs_state", "state", "claimed_at", "provider", "simulated", "fetches", "owner"),
     Index("ix_jobs_shot", "shot", "claimed_at"),
     Index("ix_jobs_submitted_at", "submitted_at"),
     Index("ix_jobs_updated_at", "updated_at"),
     Index("ix_jobs_provider_job_id", "provider_job_id"),
-    Index("ix_jobs_campaign", "campaign", "simulated", "held_nanos", "billed_nanos"),
-    Index("ix_jobs_provider", "provider", "simulated", "claimed_at", "held_nanos", "billed_nanos"),
+    Index("ix_jobs_provider", "provider", "simulated", "claimed_at"),
 )
 
 attempts = Table(
@@ -276,6 +275,10 @@ money_entries = Table(
     sqlite_autoincrement=True,  # an id is never given out again
 )
 
+_NOT_AT_REST = sa.text(
+    "gone_at IS NULL AND (taken_up_version IS NULL OR taken_up_version <> version"
+    " OR finished_version IS NULL OR finished_version <> version)"
+)
 shot_index = Table(
     # What the bucket sensor has seen. Not the ledger's business; it only lives in the same database.
     "shot_index",
@@ -298,7 +301,11 @@ shot_index = Table(
     Column("origin", BucketKey),  # the bucket key that it comes from
     Column("listed_version", sa.Text),  # that the last listing has shown; what runs have seen may be older or newer
     Index("ix_shot_index_origin", "origin"),
+    # Those about which something is to be done yet: few, however many there are. A query has to say it in the same words.
+    Index("ix_shot_index_not_at_rest", "key", sqlite_where=_NOT_AT_REST, postgresql_where=_NOT_AT_REST),
+    Index("ix_shot_index_gone_at", "gone_at"),
 )
+NOT_AT_REST: sa.ColumnElement[bool] = sa.literal_column(f"({_NOT_AT_REST.text})", Boolean)
 
 deferrals = Table(
     # Shots that wait for room in a budget, or for their provider. Not the ledger's business either: losing them costs

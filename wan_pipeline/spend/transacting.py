@@ -5,18 +5,21 @@ What belongs here: how a step or a question becomes a transaction. What does not
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 
+from wan_pipeline.spend import totals
 from wan_pipeline.spend.database import Database
 from wan_pipeline.spend.owners import Holder, Owner
 from wan_pipeline.spend.transitions import Step
 
 T = TypeVar("T")
 
+FOLD_EVERY = 64  # steps: so many changes of the budgets' totals are added up one by one at most, for each process
 CLAIMS = "claims"  # the lock of whoever finds room in a budget or at a provider, or gives a job its provider's id
 
 
@@ -26,6 +29,7 @@ class Transacting:
     def __init__(self, database: Database, owner: Owner | None = None) -> None:
         self._database = database
         self._holder = Holder(owner)
+        self._steps = itertools.count(1)
 
     def now(self) -> datetime:
         """The ledger's time: PostgreSQL's server's, so that all hosts agree; this host's with SQLite; or that of the clock
@@ -37,10 +41,15 @@ class Transacting:
             return question(connection)
 
     def _step(self, work: Callable[[Step], T], now: datetime | None, lock: str | None = None) -> T:
+        fold = next(self._steps) % FOLD_EVERY == 0
+
         def transaction(connection: Connection) -> T:
             if lock is not None:
                 self._database.lock(connection, lock)
             # The time is asked for after the lock: claims are dated in the order in which they happen.
-            return work(Step(connection, now or self._database.now(connection), self._holder))
+            done = work(Step(connection, now or self._database.now(connection), self._holder))
+            if fold:
+                totals.fold(connection)
+            return done
 
         return self._database.write(transaction)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from wan_pipeline.money import Money
+from wan_pipeline.spend import totals
 from wan_pipeline.spend.records import ENDED_STATES, OPEN_STATES, Difference, EntryKind, JobState
 from wan_pipeline.spend.tables import attempts, jobs, money_entries, takes
 
@@ -27,6 +28,7 @@ def differences(connection: Connection) -> list[Difference]:
         *_sent(connection),
         *_taken_once(connection),
         *_takes(connection),
+        *totals.differences(connection),
     ]
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
+from wan_pipeline.spend import totals
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.tables import POSTGRES_SCHEMA, attempts, jobs, metadata, money_entries, owners, takes
 from wan_pipeline_tests.reports.year import Batch, Year
@@ -119,6 +120,7 @@ def _postgres(url: URL) -> Generator[Writer]:
         yield _Postgres(connection.connection.cursor())
         for index in indexes:
             index.create(connection)
+        totals.rebuild(connection)  # replicas fire no triggers
         connection.commit()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")  # as the server does by itself after a while

@@ -249,8 +249,12 @@ def test_what_is_asked_often_is_answered_from_an_index(ledger: Ledger) -> None:
     ):
         with ledger.engine.connect() as connection:
             explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
-            text = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
-            plan = "\n".join(str(tuple(row)) for row in connection.exec_driver_sql(explain + text.replace("%", "%%")))
+            if isinstance(query, tuple):
+                text, parameters = query
+            else:
+                text = str(query.compile(connection, compile_kwargs={"literal_binds": True})).replace("%", "%%")
+                parameters = ()
+            plan = "\n".join(str(tuple(row)) for row in connection.exec_driver_sql(explain + text, parameters))
         assert not re.search(r"Seq Scan on (jobs|attempts)|SCAN (jobs|attempts)(?! USING)", plan), f"{text}\n{plan}"
         assert "INDEX" in plan.upper(), f"{text}\n{plan}"
     with ledger.engine.begin() as connection:
@@ -268,15 +272,15 @@ def _empty(connection: sa.Connection) -> None:
 
 def _asked_by(ledger: Ledger) -> list[Any]:
     """The statements of one claim with every budget and limit, and of what recovery asks: all that reads jobs or attempts,
-    but by their keys."""
+    but by their keys. As the database was given them, with their parameters."""
     asked: list[Any] = []
 
-    def remember(connection: object, statement: Any, *_: object) -> None:
-        if isinstance(statement, sa.Select) and {"jobs", "attempts"} & set(str(statement).split()):
-            asked.append(statement)
+    def remember(connection: object, cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if statement.startswith("SELECT") and {"jobs", "attempts"} & set(statement.split()):
+            asked.append((statement, parameters))
 
     everything = Budgets(PRICE, PRICE, PRICE, {"spring": PRICE}, {"wavespeed": PRICE})
-    sa.event.listen(ledger.engine, "before_execute", remember)
+    sa.event.listen(ledger.engine, "before_cursor_execute", remember)
     try:
         request = request_for("cat", "a cat", campaign="spring", quoted_high=ZERO)
         ledger.claim(request, everything, limits=SubmitLimits(10_000, 10_000), now=NOON)
@@ -288,7 +292,7 @@ def _asked_by(ledger: Ledger) -> list[Any]:
         ledger.looks("j7")
         ledger.sent_with("a-7")
     finally:
-        sa.event.remove(ledger.engine, "before_execute", remember)
+        sa.event.remove(ledger.engine, "before_cursor_execute", remember)
     assert len(asked) > 12
     return asked
 
