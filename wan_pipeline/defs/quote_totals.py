@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -19,8 +20,10 @@ from wan_pipeline.defs.passing import patiently
 from wan_pipeline.defs.resources import OpenInstallation
 from wan_pipeline.generation.events import Event, Quoted
 from wan_pipeline.generation.foretelling import QuoteNotes
-from wan_pipeline.generation.quotation import Quotation, quotation
 from wan_pipeline.money import Money
+
+if TYPE_CHECKING:
+    from wan_pipeline.generation.quotation import Quotation
 
 _MOST_ROWS = 50
 
@@ -54,6 +57,8 @@ class QuoteTotals:
             return
         metadata: Metadata = {"simulated": dg.MetadataValue.bool(self._opened.simulated)}
         if self._whole:
+            from wan_pipeline.generation.quotation import quotation
+
             opened = self._opened
             made = patiently(quotation, self._notes, opened.parts(), opened.limits_of, datetime.now(UTC))
             metadata |= _quotation_metadata(made)  # what a person decides by comes first
