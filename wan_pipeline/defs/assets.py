@@ -15,6 +15,7 @@ import dagster as dg
 from wan_pipeline.defs import names
 from wan_pipeline.defs.batches import Batches
 from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
+from wan_pipeline.defs.partition_order import keys_in_range
 from wan_pipeline.defs.partitions import MAX_SHOTS_PER_RUN, shot_partitions
 from wan_pipeline.defs.quote_totals import QuoteTotals
 from wan_pipeline.defs.resources import Installation, OpenInstallation
@@ -121,7 +122,7 @@ def shots_to_videos(context: dg.AssetExecutionContext, installation: Installatio
             stage = _stage(assets, checks)
             if stage is Stage.GENERATE:
                 opened.check()
-            shots, gone = _shots_of(opened, context.partition_keys)
+            shots, gone = _shots_of(opened, _keys_of(context))
         totals = None
         if names.SHOT_QUOTES in assets and (stage is Stage.QUOTE or not options.collect_only):
             totals = QuoteTotals(context, opened, whole=stage is Stage.QUOTE)
@@ -138,7 +139,13 @@ def _stage(assets: Collection[dg.AssetKey], checks: Collection[dg.AssetCheckKey]
     return Stage.QUOTE if names.SHOT_QUOTES in wanted else Stage.INSPECT
 
 
+def _keys_of(context: dg.AssetExecutionContext) -> Sequence[str]:
+    """The run's partitions, without reading all there are; where its range is none, Dagster says so."""
+    asked = context.partition_key_range
+    return keys_in_range(context.instance, asked.start, asked.end) or context.partition_keys
+
+
 def _shots_of(opened: OpenInstallation, keys: Sequence[str]) -> tuple[list[Shot], list[str]]:
     """The shots with these keys, and those keys whose files are in the bucket no more."""
-    found = {shot.key: shot for shot in opened.discover()}
+    found = {shot.key: shot for shot in opened.discover_some(keys)}
     return [found[key] for key in keys if key in found], [key for key in keys if key not in found]

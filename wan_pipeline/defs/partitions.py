@@ -40,8 +40,9 @@ class Piece:
 
 def add_shots(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[str]:
     """Add the keys that are no partitions yet, in the order given, so that they lie side by side. Returns those."""
-    known = set(instance.get_dynamic_partitions(SHOTS))
-    new = [key for key in dict.fromkeys(keys) if key not in known]
+    wanted = list(dict.fromkeys(keys))
+    known = instance.get_existing_dynamic_partitions(SHOTS, wanted)
+    new = [key for key in wanted if key not in known]
     for start in range(0, len(new), _KEYS_PER_INSERT):
         _add(instance, new[start : start + _KEYS_PER_INSERT])
     return new
@@ -61,7 +62,8 @@ def _add(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
 def contiguous_pieces(order: Sequence[str], wanted: Collection[str], max_size: int = MAX_SHOTS_PER_RUN) -> list[Piece]:
     """The wanted keys as the fewest pieces of neighbours in `order`, none longer than `max_size`.
 
-    Keys that are not in `order` (no partitions) are in no piece.
+    `order`: all partitions, or as partition_order.in_order gives them. Keys that are not in it (no partitions) are in no
+    piece.
     """
     if max_size < 1:
         raise ValueError(f"a piece holds at least one shot, not {max_size}")

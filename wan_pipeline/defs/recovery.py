@@ -26,7 +26,8 @@ import dagster as dg
 from wan_pipeline.defs.budgets import Picture, picture, picture_observation, with_views
 from wan_pipeline.defs.jobs import make_videos
 from wan_pipeline.defs.lost_runs import end_lost_runs
-from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
+from wan_pipeline.defs.partition_order import in_order
+from wan_pipeline.defs.partitions import Piece, add_shots, contiguous_pieces
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_tags import ASKED_BY, COLLECT_ONLY, PRIORITY_TAG, AskedBy
 from wan_pipeline.defs.runs_of_shots import RunsOfShots
@@ -120,8 +121,8 @@ def recover(instance: dg.DagsterInstance, opened: OpenInstallation, now: datetim
     if not jobs and not unfinished:
         return [], 0
     add_shots(instance, [job.shot for job in jobs])
-    order = instance.get_dynamic_partitions(SHOTS)
-    runs = RunsOfShots.read(instance, order, now)
+    runs = RunsOfShots.read(instance, [*(job.shot for job in jobs), *unfinished], now)
+    order = in_order(instance, {job.shot for job in jobs})
     return collections_of(jobs, order, runs, now), _take_up_again(ledger, unfinished, runs, now)
 
 
@@ -152,7 +153,7 @@ def _unfinished(ledger: Ledger, now: datetime, *, simulated: bool) -> list[str]:
     """Shots that were taken up a while ago, and neither came to an end nor wait for something that is looked after."""
     rows = [
         row
-        for row in ledger.index.load().values()
+        for row in ledger.index.unfinished().values()
         if is_unfinished(row) and is_due(row, now) and _is_due(row.taken_up_at, now - _TAKEN_UP_FOR)
     ]
     if not rows:
@@ -172,7 +173,7 @@ def _take_up_again(ledger: Ledger, unfinished: Sequence[str], runs: RunsOfShots,
     # Of those whose run a person has ended, perhaps while it was queued, what is not bought is not bought by itself.
     ended = [key for key in again if key in runs.cancelled]
     if ended:
-        rows = ledger.index.load()
+        rows = ledger.index.load_some(ended)
         ledger.index.mark_finished(ended, [rows[key].version for key in ended], now)
     again = [key for key in again if key not in runs.cancelled]
     if again:

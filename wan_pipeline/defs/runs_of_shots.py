@@ -6,14 +6,16 @@ What belongs here: reading runs. What does not: launching them, and what a shot 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from wan_pipeline.defs import names
+from wan_pipeline.defs.partition_order import places_of
 from wan_pipeline.defs.partitions import RANGE_END_TAG, RANGE_START_TAG
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy, is_recovery
 
@@ -67,37 +69,53 @@ class RunsOfShots:
     cancelled: frozenset[str]
 
     @classmethod
-    def read(cls, instance: dg.DagsterInstance, order: Sequence[str], now: datetime) -> RunsOfShots:
-        """`order` are the partitions in their order: a run names the first and the last of its range."""
-        places = {key: place for place, key in enumerate(order)}
+    def read(cls, instance: dg.DagsterInstance, keys: Iterable[str], now: datetime) -> RunsOfShots:
+        """Of these shots; what runs were over others is not read. Those that are no partitions are in no run's range."""
+        unfinished = [
+            record.dagster_run
+            for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+            if makes_videos(record.dagster_run) and not _is_forgotten(record, now)
+        ]
+        filters = dg.RunsFilter(created_after=now - _LOOK_BACK)
+        recent = [
+            record
+            for record in instance.get_run_records(filters, limit=_MOST_RUNS)  # the newest first
+            if record.dagster_run.is_finished and makes_videos(record.dagster_run)
+        ]
+        wanted = set(keys)
+        ends = {key for run in (*unfinished, *(record.dagster_run for record in recent)) for key in _ends_of(run)}
+        places = places_of(instance, wanted | ends)
+        order = sorted(wanted & places.keys(), key=places.__getitem__)
         covered: set[str] = set()
-        for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
-            run = record.dagster_run
-            forgotten = (
-                run.status is dg.DagsterRunStatus.NOT_STARTED and now - record.create_timestamp > _LAUNCHED_WITHIN
-            )
-            if makes_videos(run) and not forgotten:
-                covered.update(shots_of(run, order, places))
+        for run in unfinished:
+            covered.update(shots_of(run, order, places))
         collections, failures, scheduled = Tries(), Tries(), Tries()
         last_status: dict[str, dg.DagsterRunStatus] = {}
-        filters = dg.RunsFilter(created_after=now - _LOOK_BACK)
-        for record in instance.get_run_records(filters, limit=_MOST_RUNS):  # the newest first
+        for record in recent:
             run = record.dagster_run
-            if not run.is_finished or not makes_videos(run):
-                continue
-            keys = shots_of(run, order, places)
+            of_run = shots_of(run, order, places)
             ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now
             if is_recovery(run.tags):
-                collections.add(keys, ended)
+                collections.add(of_run, ended)
                 continue
-            for key in keys:
+            for key in of_run:
                 last_status.setdefault(key, run.status)
             if run.status is not dg.DagsterRunStatus.SUCCESS:
-                failures.add(keys, ended)
+                failures.add(of_run, ended)
             if run.tags.get(ASKED_BY) == AskedBy.SCHEDULE:
-                scheduled.add(keys, ended)
+                scheduled.add(of_run, ended)
         cancelled = {key for key, status in last_status.items() if status is dg.DagsterRunStatus.CANCELED}
         return cls(frozenset(covered), collections, failures, scheduled, frozenset(cancelled))
+
+
+def _is_forgotten(record: dg.RunRecord, now: datetime) -> bool:
+    status = record.dagster_run.status
+    return status is dg.DagsterRunStatus.NOT_STARTED and now - record.create_timestamp > _LAUNCHED_WITHIN
+
+
+def _ends_of(run: dg.DagsterRun) -> list[str]:
+    ends = (run.tags.get(RANGE_START_TAG), run.tags.get(RANGE_END_TAG))
+    return [key for key in ends if key is not None]
 
 
 def makes_videos(run: dg.DagsterRun) -> bool:
@@ -107,10 +125,12 @@ def makes_videos(run: dg.DagsterRun) -> bool:
     return names.GENERATED_VIDEOS in (run.asset_selection or ())
 
 
-def shots_of(run: dg.DagsterRun, order: Sequence[str], places: dict[str, int]) -> Sequence[str]:
-    """The partitions of a run, by its tags."""
+def shots_of(run: dg.DagsterRun, order: Sequence[str], places: Mapping[str, int]) -> Sequence[str]:
+    """Those of `order` that are among the run's partitions, by its tags. `places`: of all of `order` and of a range's ends,
+    numbers that grow in the partitions' order, which is that of `order`."""
     first, last = run.tags.get(RANGE_START_TAG), run.tags.get(RANGE_END_TAG)
-    if first in places and last in places:
-        return order[places[first] : places[last] + 1]
+    if first is not None and first in places and last is not None and last in places:
+        begin = bisect_left(order, places[first], key=places.__getitem__)
+        return order[begin : bisect_right(order, places[last], key=places.__getitem__)]
     single = run.tags.get(PARTITION_TAG)
     return [single] if single is not None else []

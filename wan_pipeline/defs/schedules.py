@@ -5,14 +5,15 @@ and of its month."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from wan_pipeline.defs.deferred import awaited, with_room
 from wan_pipeline.defs.jobs import daily_report, make_videos, monthly_report
-from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
+from wan_pipeline.defs.partition_order import in_order
+from wan_pipeline.defs.partitions import Piece, add_shots, contiguous_pieces
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy, carried_tags
 from wan_pipeline.defs.runs_of_shots import RunsOfShots
@@ -47,11 +48,11 @@ def due_shots(context: dg.ScheduleEvaluationContext, installation: Installation)
     """One tick."""
     now = datetime.now(UTC)
     with installation.open() as opened:
-        rows = opened.ledger.index.load()
-        waiting = [row for row in rows.values() if is_to_be_taken_up(row) and is_left_to_schedule(row)]
+        new = opened.ledger.index.to_be_taken_up()
+        waiting = [row for row in new.values() if is_to_be_taken_up(row) and is_left_to_schedule(row)]
         requests = _due(context.instance, opened.ledger, [row for row in waiting if is_due(row, now)], now)
         # The moment that the tick is for: evaluated once more after a crash, it asks with the same keys.
-        deferrals, more = deferred(context.instance, opened, rows, now, context.scheduled_execution_time)
+        deferrals, more = deferred(context.instance, opened, now, context.scheduled_execution_time)
     if not requests and not more:
         return dg.SkipReason(
             f"{len(waiting)} shots wait for their time and {deferrals} are deferred; none is to be taken up now"
@@ -67,7 +68,7 @@ def _due(
     if not due:
         return []
     add_shots(instance, sorted(row.key for row in due))
-    order = instance.get_dynamic_partitions(SHOTS)
+    order = in_order(instance, {row.key for row in due})
     # By their moment: the shots of one moment make the same runs in each tick, whatever becomes due beside them.
     moments = sorted({row.not_before for row in due if row.not_before is not None})
     requests = [
@@ -85,13 +86,13 @@ def _due(
 def deferred(
     instance: dg.DagsterInstance,
     opened: OpenInstallation,
-    rows: Mapping[str, IndexedShot],
     now: datetime,
     moment: datetime,
 ) -> tuple[int, list[dg.RunRequest]]:
     """How many shots are deferred, and the runs for those that have room now."""
     ledger, simulated = opened.ledger, opened.simulated
     waiting = ledger.deferrals.load(simulated=simulated)
+    rows = ledger.index.load_some([each.shot for each in waiting])
     over = [each.shot for each in waiting if _needs_nothing(rows.get(each.shot), each)]
     ledger.deferrals.forget(over, simulated=simulated)
     waiting = [each for each in waiting if each.shot not in set(over)]
@@ -99,8 +100,7 @@ def deferred(
     if not ready:
         return len(waiting), []
     add_shots(instance, sorted(each.shot for each in ready))
-    order = instance.get_dynamic_partitions(SHOTS)
-    runs = RunsOfShots.read(instance, order, now)
+    runs = RunsOfShots.read(instance, [each.shot for each in ready], now)
     without_end = [*ledger.open_jobs(simulated=simulated), *ledger.ambiguous(simulated=simulated)]
     busy = {job.shot for job in without_end} | runs.covered
     busy_jobs = {awaited(job.id) for job in without_end}
@@ -118,6 +118,7 @@ def deferred(
     used = ledger.used_by_shots([each.shot for each in free], simulated=simulated) if free else {}
     lines = ledger.budget_lines(opened.budgets, simulated=simulated)
     chosen = with_room(free, lines, opened.budgets.shot, used, now)[:MAX_SHOTS_PER_TICK]
+    order = in_order(instance, {each.shot for each in chosen})
     return len(waiting) - len(ended), _requests(order, chosen, moment)
 
 

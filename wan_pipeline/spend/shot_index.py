@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from wan_pipeline.spend.database import Database
 from wan_pipeline.spend.inbox_index import InboxIndex, chunks
-from wan_pipeline.spend.tables import shot_index
+from wan_pipeline.spend.tables import NOT_AT_REST, shot_index
 
 MISTAKES = "!"  # in a version, parts it from the digest of the shot's mistakes
 _AT_ONCE = 5000  # rows in one statement's batch
