@@ -10,18 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.event_log.schema import DynamicPartitionsTable  # not exported
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy.engine import Connection
 
 from wan_pipeline.defs.partitions import SHOTS
 
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
 GAP = ""  # no partition has this key
 _AT_ONCE = 500
-_TABLE = DynamicPartitionsTable.c
+# Dagster's table, as far as it is read here. Its own object brings all kinds of storage along when it is imported.
+_TABLE = sa.table(
+    "dynamic_partitions",
+    sa.column("id", sa.Integer()),
+    sa.column("partitions_def_name", sa.Text()),
+    sa.column("partition", sa.Text()),
+).c
 
 
 def places_of(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, int]:
@@ -58,6 +66,8 @@ def keys_in_range(instance: dg.DagsterInstance, first: str, last: str) -> list[s
 
 
 def _storage(instance: dg.DagsterInstance) -> SqlEventLogStorage:
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage  # not exported
+
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         raise TypeError(f"Dagster's storage is SQLite or PostgreSQL here, not {type(storage).__name__}")
