@@ -24,7 +24,8 @@ from dagster._core.instance.ref import InstanceRef
 
 from wan_pipeline.cli.exits import INTERRUPTED, TERMINATED
 from wan_pipeline.defs.instance import prepare_dagster_home
-from wan_pipeline.defs.partitions import SHOTS, Piece, add_shots, contiguous_pieces
+from wan_pipeline.defs.partition_order import in_order
+from wan_pipeline.defs.partitions import Piece, add_shots, contiguous_pieces
 from wan_pipeline.defs.process_marks import PROCESS_TAG, end_orphans, process_mark
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
 from wan_pipeline.generation.stopping import stop_all
@@ -90,7 +91,7 @@ class Drive:
     def pieces(self, shots: Sequence[Shot]) -> list[Piece]:
         """The fewest ranges; shots with mistakes apart, so that a run of good ones is not red for its neighbour's."""
         add_shots(self._instance, [shot.key for shot in shots])
-        order = self._instance.get_dynamic_partitions(SHOTS)
+        order = in_order(self._instance, {shot.key for shot in shots})
         pieces: list[Piece] = []
         for ready in (True, False):
             pieces += contiguous_pieces(order, {shot.key for shot in shots if shot.ready is ready}, _WHOLE)

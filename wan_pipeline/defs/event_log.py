@@ -21,6 +21,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,12 +38,14 @@ from sqlalchemy import event as sa_event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import QueuePool
 
+from wan_pipeline.defs.kept_keys import KeptKeys
+
 # How many events Dagster hands over at once, where it can: those of a plan. Its default is one.
 os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "2000")
 _KEPT_FILES = 16  # a run has one file; the webserver and the daemon look at many
 
 
-class LeanPlans(SqlEventLogStorage):
+class LeanPlans(KeptKeys):
     """Planned checks, each with an event of its own."""
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
@@ -102,11 +105,29 @@ class KeptEventLogStorage(LeanPlans, SqliteEventLogStorage):
             yield
             return
         with self._db_lock, ExitStack() as stack:
-            self._open.by_file, self._open.stack = {}, stack
+            self._open.by_file, self._open.stack, self._open.newest = {}, stack, {}
             try:
                 yield
+                for event, event_id in self._open.newest.values():
+                    with self.index_connection() as connection:
+                        super()._store_asset_event(connection, event, event_id)
             finally:
                 self._open.by_file = None
+
+    def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
+        """An asset's row is what its last event makes of it: within `together` it is written once."""
+        if getattr(self._open, "by_file", None) is None:
+            super()._store_asset_event(conn, event, event_id)
+        else:
+            told = event.get_dagster_event()
+            self._open.newest[told.asset_key, told.is_step_materialization] = (event, event_id)
+
+    def newest(self) -> tuple[int, float]:
+        """Within `together`: the number and the moment (Unix time) of the event that went into the index last."""
+        events = SqlEventLogStorageTable.c
+        with self.index_connection() as connection:
+            row = connection.execute(sa.select(events.id, events.timestamp).order_by(events.id.desc()).limit(1)).one()
+        return int(row[0]), row[1].replace(tzinfo=UTC).timestamp()
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Dagster sends the planned events of a run this way (and stores them one by one where this fails)."""
@@ -119,14 +140,14 @@ class KeptEventLogStorage(LeanPlans, SqliteEventLogStorage):
                     self.store_event(event)
 
     def _store_planned(self, events: Sequence[EventLogEntry]) -> None:
-        """As `store_event` does it for each; an asset's row is what the last of its events makes of it."""
+        """As `store_event` does it for each. Within `together`."""
         rows = [self._event_to_row(event) for event in events]
         for run_id in dict.fromkeys(event.run_id for event in events):
             with self.run_connection(run_id) as connection:
                 connection.execute(SqlEventLogStorageTable.insert(), [row for row in rows if row["run_id"] == run_id])
         with self.index_connection() as connection:
             connection.execute(SqlEventLogStorageTable.insert(), rows)
-            for event in {event.get_dagster_event().asset_key: event for event in events}.values():
+            for event in events:
                 self._store_asset_event(connection, event, 0)  # the id is kept of materializations only
 
     def _engine(self, shard: str) -> Engine:

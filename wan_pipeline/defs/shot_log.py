@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 import dagster as dg
+
+# not exported, though AssetCheckEvaluation takes it
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,  # not exported, though AssetCheckEvaluation takes it
+    AssetCheckEvaluationTargetMaterializationData as Target,
 )
 
 from wan_pipeline.defs import names
@@ -52,6 +54,7 @@ class ShotLog:
         self._totals = totals
         self._inspected: set[str] = set()
         self._call = patiently  # within a transaction it is the whole that is tried again
+        self._within: KeptEventLogStorage | None = None  # the storage, while there is a transaction
 
     def log(self, events: Sequence[Event]) -> None:
         """Log what is to be shown of these events: in one transaction where Dagster's storage has one."""
@@ -70,12 +73,12 @@ class ShotLog:
 
     def _log_together(self, storage: KeptEventLogStorage, events: Sequence[Event]) -> None:
         with storage.together():
-            self._call = _at_once
+            self._call, self._within = _at_once, storage
             try:
                 for event in events:
                     self._log_one(event)
             finally:
-                self._call = patiently
+                self._call, self._within = patiently, None
 
     def _log_one(self, event: Event) -> None:
         match event:
@@ -91,9 +94,11 @@ class ShotLog:
     def _log_inspected(self, event: Inspected) -> None:
         key, passed = event.shot.key, not event.problems
         self._inspected.add(key)
+        target = None
         if passed:
-            self._materialize(names.SOURCE_IMAGES, key, inspected_metadata(event), event.digest)
-        self._check(names.SOURCE_IMAGES, key, {names.WITHIN_LIMITS: (passed, problems_metadata(event.problems))})
+            target = self._materialize(names.SOURCE_IMAGES, key, inspected_metadata(event), event.digest)
+        results = {names.WITHIN_LIMITS: (passed, problems_metadata(event.problems))}
+        self._check(names.SOURCE_IMAGES, key, results, target)
 
     def _log_finished(self, event: Finished) -> None:
         key = event.shot.key
@@ -104,20 +109,29 @@ class ShotLog:
         video = event.video
         if video is None:
             return
+        target = None
         if event.verdict in GOOD_VERDICTS:
             metadata = video_metadata(event, video, self._public_base_url)
-            self._materialize(names.GENERATED_VIDEOS, key, metadata, video.sha256)
+            target = self._materialize(names.GENERATED_VIDEOS, key, metadata, video.sha256)
         results = {result.name: (result.passed, check_metadata(result)) for result in video.checks}
-        self._check(names.GENERATED_VIDEOS, key, results)
+        self._check(names.GENERATED_VIDEOS, key, results, target)
 
-    def _materialize(self, asset: dg.AssetKey, shot: str, metadata: Metadata, digest: str) -> None:
-        if asset in self._assets:
-            # Events logged this way get no data version from Dagster: the content's hash is it.
-            tags = {DATA_VERSION_TAG: digest}
-            event = dg.AssetMaterialization(asset, partition=shot, metadata=metadata, tags=tags)
-            self._call(self._context.log_event, event)
+    def _materialize(self, asset: dg.AssetKey, shot: str, metadata: Metadata, digest: str) -> Target | None:
+        """Gives what a check of it refers to, where that is known without asking."""
+        if asset not in self._assets:
+            return None
+        # Events logged this way get no data version from Dagster: the content's hash is it.
+        tags = {DATA_VERSION_TAG: digest}
+        event = dg.AssetMaterialization(asset, partition=shot, metadata=metadata, tags=tags)
+        self._call(self._context.log_event, event)
+        if self._within is None:
+            return None
+        storage_id, timestamp = self._within.newest()
+        return Target(storage_id=storage_id, run_id=self._context.run_id, timestamp=timestamp)
 
-    def _check(self, asset: dg.AssetKey, shot: str, results: Mapping[str, tuple[bool, Metadata]]) -> None:
+    def _check(
+        self, asset: dg.AssetKey, shot: str, results: Mapping[str, tuple[bool, Metadata]], target: Target | None = None
+    ) -> None:
         """Log these checks of one shot, where they are selected, as checks of its newest materialization.
 
         A check that names another one, or none where there is one, counts as not executed on the check's page.
@@ -125,7 +139,7 @@ class ShotLog:
         wanted = {name: result for name, result in results.items() if dg.AssetCheckKey(asset, name) in self._checks}
         if not wanted:
             return
-        target = self._newest_materialization(asset, shot)
+        target = target or self._newest_materialization(asset, shot)
         for name, (passed, metadata) in wanted.items():
             evaluation = dg.AssetCheckEvaluation(
                 asset_key=asset,
@@ -138,16 +152,13 @@ class ShotLog:
             # Dagster logs it (a test sees it), but its annotation does not say so.
             self._call(self._context.log_event, cast(Any, evaluation))
 
-    def _newest_materialization(
-        self, asset: dg.AssetKey, shot: str
-    ) -> AssetCheckEvaluationTargetMaterializationData | None:
+    def _newest_materialization(self, asset: dg.AssetKey, shot: str) -> Target | None:
         filters = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[shot])
         records = self._call(self._context.instance.fetch_materializations, filters, limit=1).records
         if not records:
             return None
-        return AssetCheckEvaluationTargetMaterializationData(
-            storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp
-        )
+        newest = records[0]
+        return Target(storage_id=newest.storage_id, run_id=newest.run_id, timestamp=newest.timestamp)
 
 
 def _at_once(call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
