@@ -7,7 +7,7 @@ loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import dagster as dg
 
@@ -17,7 +17,6 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from wan_pipeline.defs import names
-from wan_pipeline.defs.event_log import KeptEventLogStorage
 from wan_pipeline.defs.metadata import (
     Metadata,
     check_metadata,
@@ -29,6 +28,9 @@ from wan_pipeline.defs.metadata import (
 from wan_pipeline.defs.passing import patiently
 from wan_pipeline.defs.quote_totals import QuoteTotals
 from wan_pipeline.generation.events import GOOD_VERDICTS, Event, Finished, Inspected, Progress, Quoted, Verdict
+
+if TYPE_CHECKING:
+    from wan_pipeline.defs.event_log import KeptEventLogStorage
 
 DATA_VERSION_TAG = "dagster/data_version"  # what Dagster reads; a test compares it with Dagster's own
 
@@ -61,6 +63,10 @@ class ShotLog:
         if self._totals is not None:
             for event in events:
                 self._totals.note(event)
+        from wan_pipeline.defs.event_log import (
+            KeptEventLogStorage,
+        )  # an instance has it loaded; the definitions need none
+
         storage = self._context.instance.event_log_storage
         if isinstance(storage, KeptEventLogStorage):
             patiently(self._log_together, storage, events)
