@@ -15,10 +15,12 @@ class OutOfTimeError(Exception):
 
 def readable_until(bucket: Bucket, deadline: float) -> Bucket:
     """The bucket, but that each listed object and each read raises OutOfTimeError after `deadline` (`time.monotonic`)."""
-    return cast(Bucket, _UntilDeadline(bucket, deadline))
+    return cast(Bucket, ReadableUntil(bucket, deadline))
 
 
-class _UntilDeadline:
+class ReadableUntil:
+    """See `readable_until`."""
+
     def __init__(self, bucket: Bucket, deadline: float) -> None:
         self._bucket = bucket
         self._deadline = deadline
@@ -27,20 +29,21 @@ class _UntilDeadline:
         # not every bucket can begin in the middle
         items = self._bucket.list(prefix, start_after) if start_after else self._bucket.list(prefix)
         for item in items:
-            self._check()
+            self.check_time()
             yield item
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
-        self._check()
+        self.check_time()
         return self._bucket.read(key, start, length)
 
     def open(self, key: str) -> BinaryIO:
-        self._check()
+        self.check_time()
         return self._bucket.open(key)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bucket, name)
 
-    def _check(self) -> None:
+    def check_time(self) -> None:
+        """Raises OutOfTimeError after the deadline."""
         if time.monotonic() > self._deadline:
             raise OutOfTimeError

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from wan_pipeline.defs.deadline import OutOfTimeError, readable_until
 from wan_pipeline.defs.jobs import make_videos
 from wan_pipeline.defs.partitions import SHOTS, add_shots
 from wan_pipeline.defs.resources import Installation, OpenInstallation
@@ -23,14 +22,13 @@ from wan_pipeline.defs.take_up import (
     group_requests,
     is_due,
     is_left_to_schedule,
-    is_to_be_taken_up,
     read_cursor,
     run_requests,
-    update_index,
     write_cursor,
 )
-from wan_pipeline.shots.discovery import settled
-from wan_pipeline.shots.shot import Shot
+from wan_pipeline.defs.upkeep import Upkeep
+from wan_pipeline.shots.settling import left_to_settle
+from wan_pipeline.spend.shot_index import IndexedShot
 
 TICK_SECONDS = 45  # Dagster gives a tick 60
 # A newcomer who copies an image into the demo's inbox waits for the next tick.
@@ -52,25 +50,18 @@ def bucket_sensor(context: dg.SensorEvaluationContext, installation: Installatio
         if asked_for:
             # Dagster has kept the cursor, so it has launched the runs: these are taken up now.
             opened.ledger.index.mark_taken_up(list(asked_for), list(asked_for.values()), datetime.now(UTC))
-        try:
-            shots = opened.discover(readable_until(opened.bucket, deadline))
-        except OutOfTimeError:
+        if not Upkeep(opened, deadline).by_listing():
             reason = f"{TICK_SECONDS} s were not enough to read {opened.bucket.url}; the next tick goes on from here"
             return dg.SensorResult(skip_reason=reason, cursor=write_cursor([]))
-        return _take_up(context.instance, opened, shots)
+        return _take_up(context.instance, opened)
 
 
-def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation, shots: list[Shot]) -> dg.SensorResult:
+def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation) -> dg.SensorResult:
     now = datetime.now(UTC)
-    rows = update_index(opened.ledger.index, shots, now, simulated=opened.simulated)
-    waiting = [rows[shot.key] for shot in shots if is_to_be_taken_up(rows[shot.key])]
+    index = opened.ledger.index
+    waiting = list(index.to_be_taken_up().values())
     settle_s = opened.settings.settle_seconds
-    unsettled = {
-        shot.key
-        for shot in shots
-        if is_to_be_taken_up(row := rows[shot.key]) and settled(shot, now, settle_s, row.version_seen_at) > 0
-    }
-    quiet = [row for row in waiting if row.key not in unsettled]
+    quiet = [row for row in waiting if _is_quiet(row, now, settle_s)]
     later = [row for row in quiet if is_left_to_schedule(row)]
     wanted = [row for row in quiet if not is_left_to_schedule(row)]
     wanted.sort(key=lambda row: (not row.ready, row.key))
@@ -79,12 +70,16 @@ def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation, shots: list
     requests: list[Request] = []
     if wanted:
         requests = group_requests(instance.get_dynamic_partitions(SHOTS), wanted[:MAX_SHOTS_PER_TICK])
-    told = _told(len(shots), len(unsettled), sum(not is_due(row, now) for row in later))
+    told = _told(index.count(), len(waiting) - len(quiet), sum(not is_due(row, now) for row in later))
     return dg.SensorResult(
         run_requests=run_requests(requests, AskedBy.SENSOR),
         skip_reason=None if requests else told,
         cursor=write_cursor(requests),
     )
+
+
+def _is_quiet(row: IndexedShot, now: datetime, settle_s: float) -> bool:
+    return row.modified_at is None or left_to_settle(row.modified_at, now, settle_s, row.version_seen_at) <= 0
 
 
 def _told(shots: int, unsettled: int, not_due: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
@@ -20,12 +20,11 @@ from wan_pipeline.defs.partitions import Piece, contiguous_pieces
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
 from wan_pipeline.generation.events import Finished, Verdict
 from wan_pipeline.shots.shot import Shot
-from wan_pipeline.spend.shot_index import IndexedShot, SeenShot, ShotIndex
+from wan_pipeline.spend.shot_index import MISTAKES, IndexedShot, SeenShot, ShotIndex
 
 RUN_KEY_TAG = "dagster/run_key"  # Dagster's name; a test compares it with the one it uses
 MAX_SHOTS_PER_TICK = 1_000  # 20 runs; also what the sensor's cursor has to hold
 
-_MISTAKES = "!"  # parts a version from the digest of its mistakes
 _SIMULATED = "simulated:"
 _SEEN_FIELDS = tuple(each.name for each in fields(SeenShot))
 
@@ -36,33 +35,60 @@ def seen(shot: Shot, *, simulated: bool) -> SeenShot:
     problem = "\n".join(sorted(str(item) for item in shot.problems))
     version = f"{_SIMULATED if simulated else ''}{shot.version}"
     if problem:
-        version += _MISTAKES + hashlib.sha256(problem.encode()).hexdigest()[:12]
-    return SeenShot(shot.key, version, shot.ready, problem or None, shot.not_before, shot.campaign, shot.model_id)
+        version += MISTAKES + hashlib.sha256(problem.encode()).hexdigest()[:12]
+    told = (problem or None, shot.not_before, shot.campaign, shot.model_id, shot.last_modified, shot.origin)
+    return SeenShot(shot.key, version, shot.ready, *told)
 
 
-def update_index(index: ShotIndex, shots: Sequence[Shot], now: datetime, *, simulated: bool) -> dict[str, IndexedShot]:
-    """Bring the index in line with what the bucket has now; gives its rows. What has not changed is not written."""
+def update_index(
+    index: ShotIndex, shots: Sequence[Shot], now: datetime, *, simulated: bool, listed: bool = False
+) -> dict[str, IndexedShot]:
+    """Bring the index in line with all shots that the bucket has now; gives its rows. What has not changed is not written.
+
+    `listed`: they are those of the listing that the index keeps.
+    """
     rows = index.load()
+    return rows if not _update(index, rows, shots, now, simulated=simulated, listed=listed) else index.load()
+
+
+def update_some(
+    index: ShotIndex, shots: Sequence[Shot], keys: Collection[str], now: datetime, *, simulated: bool
+) -> None:
+    """The same of the shots of these keys, as a listing has just shown them: those that are not among `shots` are gone."""
+    _update(index, index.load_some(keys), shots, now, simulated=simulated, listed=True)
+
+
+def _update(
+    index: ShotIndex,
+    rows: Mapping[str, IndexedShot],
+    shots: Sequence[Shot],
+    now: datetime,
+    *,
+    simulated: bool,
+    listed: bool,
+) -> bool:
+    """Whether something was written."""
     found = {shot.key: seen(shot, simulated=simulated) for shot in shots}
-    changed = [item for key, item in found.items() if key not in rows or not _is_same(item, rows[key])]
-    gone = [key for key, row in rows.items() if key not in found and row.gone_at is None]
-    if not changed and not gone:
-        return rows
-    index.save(changed, now)
-    index.mark_gone(gone, now)
-    return index.load()
+    changed = [item for key, item in found.items() if key not in rows or not _is_same(item, rows[key], listed=listed)]
+    missing = [row for key, row in rows.items() if key not in found]
+    gone = [row.key for row in missing if row.gone_at is None or (listed and row.listed_version is not None)]
+    index.save(changed, now, listed=listed)
+    index.mark_gone(gone, now, listed=listed)
+    return bool(changed or gone)
 
 
-def _is_same(item: SeenShot, row: IndexedShot) -> bool:
-    return row.gone_at is None and all(getattr(item, name) == getattr(row, name) for name in _SEEN_FIELDS)
+def _is_same(item: SeenShot, row: IndexedShot, *, listed: bool) -> bool:
+    if row.gone_at is not None or (listed and row.listed_version != item.version):
+        return False
+    return all(getattr(item, name) == getattr(row, name) for name in _SEEN_FIELDS)
 
 
 def is_to_be_taken_up(row: IndexedShot) -> bool:
     """Is there something about this shot that no run has been asked to look at?"""
     if row.gone_at is not None or row.taken_up_version == row.version:
         return False
-    taken_up_in_order = row.taken_up_version is not None and _MISTAKES not in row.taken_up_version
-    return row.ready or not (taken_up_in_order and row.taken_up_version == row.version.partition(_MISTAKES)[0])
+    taken_up_in_order = row.taken_up_version is not None and MISTAKES not in row.taken_up_version
+    return row.ready or not (taken_up_in_order and row.taken_up_version == row.version.partition(MISTAKES)[0])
 
 
 def is_unfinished(row: IndexedShot) -> bool:

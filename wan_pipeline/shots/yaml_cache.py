@@ -17,19 +17,20 @@ _READERS = 16  # a read from S3 is mostly waiting
 
 
 class YamlCache:
-    """Parsed yamls by key and etag. Whoever lists the same bucket again and again keeps one and hands it in each time.
+    """Parsed yamls by key, each in its latest version. Whoever lists the same bucket again and again keeps one and hands it
+    in each time.
 
     It holds what the latest listing had and forgets the rest; where two overlap, one of them reads again next time.
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Sidecar] = {}
+        self._known: dict[str, tuple[str, Sidecar]] = {}  # etag and content
         self.reads = 0
 
     def sidecars(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[str, Sidecar]:
         """What each of these yamls says, by key. Raises BucketError where the bucket cannot be read."""
         found = self._read_missing(bucket, objects)
-        self._known = {at: found[at] for item in objects if (at := (item.key, item.etag)) in found}
+        self._known = {item.key: found[item.key] for item in objects if item.key in found}
         return _by_key(objects, found)
 
     def some(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[str, Sidecar]:
@@ -37,24 +38,26 @@ class YamlCache:
         self._known = self._read_missing(bucket, objects)
         return _by_key(objects, self._known)
 
-    def _read_missing(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[tuple[str, str], Sidecar]:
-        missing = [item for item in objects if (item.key, item.etag) not in self._known]
+    def _read_missing(self, bucket: Bucket, objects: Sequence[BucketObject]) -> dict[str, tuple[str, Sidecar]]:
+        missing = [item for item in objects if self._known.get(item.key, ("",))[0] != item.etag]
         if not missing:
             return self._known
         found = dict(self._known)
+        for item in missing:
+            found.pop(item.key, None)
         try:
             for item, sidecar in _read_all(bucket, missing):
                 self.reads += 1
                 if sidecar is not None:
-                    found[(item.key, item.etag)] = sidecar
+                    found[item.key] = (item.etag, sidecar)
         except BaseException:
             self._known = found  # whoever is interrupted (a tick out of time) goes on from here
             raise
         return found
 
 
-def _by_key(objects: Sequence[BucketObject], found: dict[tuple[str, str], Sidecar]) -> dict[str, Sidecar]:
-    return {item.key: found.get((item.key, item.etag)) or _gone(item.key) for item in objects}
+def _by_key(objects: Sequence[BucketObject], found: dict[str, tuple[str, Sidecar]]) -> dict[str, Sidecar]:
+    return {item.key: found[item.key][1] if item.key in found else _gone(item.key) for item in objects}
 
 
 def _read_all(bucket: Bucket, items: Sequence[BucketObject]) -> Iterator[tuple[BucketObject, Sidecar | None]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import dagster as dg
 from pydantic import SecretStr
 
-from wan_pipeline.bucket import Bucket, BucketError, FolderBucket, open_bucket
+from wan_pipeline.bucket import Bucket, BucketError, BucketObject, FolderBucket, open_bucket
 from wan_pipeline.defs.resources.configured import (
     AimlApiResource,
     BucketResource,
@@ -33,9 +33,10 @@ from wan_pipeline.generation.events import Event, Finished, Stage
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.base import ProviderClient, ProviderLimits
 from wan_pipeline.settings import Settings
-from wan_pipeline.shots.discovery import YamlCache, discover
-from wan_pipeline.shots.scoped import UncertainError, discover_some
+from wan_pipeline.shots.discovery import Discovery, YamlCache, discover_whole
+from wan_pipeline.shots.scoped import Namers, UncertainError, discover_some
 from wan_pipeline.shots.shot import Shot
+from wan_pipeline.shots.spec import Sidecar
 from wan_pipeline.spend.budget import budgets_of
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import Budgets, ClaimOptions
@@ -85,9 +86,13 @@ class OpenInstallation:
 
     def discover(self, bucket: Bucket | None = None) -> list[Shot]:
         """Every shot in the bucket, those with mistakes included. `bucket`: to be read in place of the own one."""
+        return self.discover_whole(bucket).shots
+
+    def discover_whole(self, bucket: Bucket | None = None) -> Discovery:
+        """The same, and what the yamls name."""
         with _listing:
             cache = _yaml_caches.setdefault(self.bucket.url, YamlCache())
-            return discover(bucket or self.bucket, self.settings.default_model, cache)
+            return discover_whole(bucket or self.bucket, self.settings.default_model, cache)
 
     def discover_some(self, keys: Collection[str]) -> list[Shot]:
         """The shots of these keys, sorted by key, as `discover` would give them; a key of no shot is left out.
@@ -97,11 +102,20 @@ class OpenInstallation:
         """
         wanted = frozenset(keys)
         if self.inbox_is_known():
-            with _listing, suppress(UncertainError):
-                cache = _yaml_caches.setdefault(self.bucket.url, YamlCache())
-                namers = self.ledger.index.inbox.namers
-                return discover_some(self.bucket, wanted, namers, self.settings.default_model, cache)
+            with suppress(UncertainError):
+                return self.discover_near(wanted, self.ledger.index.inbox.namers)
         return [shot for shot in self.discover() if shot.key in wanted]
+
+    def discover_near(self, keys: Collection[str], namers: Namers, bucket: Bucket | None = None) -> list[Shot]:
+        """The same without the whole listing. Raises UncertainError where only that can tell."""
+        with _listing:
+            cache = _yaml_caches.setdefault(self.bucket.url, YamlCache())
+            return discover_some(bucket or self.bucket, keys, namers, self.settings.default_model, cache)
+
+    def yamls(self, objects: Sequence[BucketObject], bucket: Bucket) -> dict[str, Sidecar]:
+        """What these yamls say, by key."""
+        with _listing:
+            return _yaml_caches.setdefault(self.bucket.url, YamlCache()).some(bucket, objects)
 
     def inbox_is_known(self) -> bool:
         """Is the inbox a large one, and does the index know what was in it a moment ago?"""
