@@ -46,6 +46,11 @@ class BucketWriter(Protocol):
 
     def write(self, data: bytes | bytearray | memoryview) -> int: ...
 
+    def landed(self) -> BinaryIO:
+        """Where what is written from now on can be read back before it is published, and when it is not: a file of this
+        machine. To be asked for before the first byte; the caller closes it, once the writer has ended."""
+        ...
+
 
 class Bucket(Protocol):
     """Every method is synchronous and may be called from any thread. Each may raise BucketError."""

@@ -30,6 +30,7 @@ from wan_pipeline.bucket.base import (
     require_portable,
     why_not_portable,
 )
+from wan_pipeline.bucket.folder_writing import FileWriter
 
 _STALE_AFTER_S = 60  # younger temporary files may be between their creation and their lock
 _LAST = chr(0x10FFFF)  # comes behind every character of a key
@@ -129,7 +130,7 @@ class FolderBucket:
     # --- writing ---
 
     @contextmanager
-    def writer(self, key: str, content_type: str) -> Generator[_FileWriter]:
+    def writer(self, key: str, content_type: str) -> Generator[FileWriter]:
         """See `Bucket.writer`. A folder keeps no content type; whoever serves it tells by the name's ending."""
         del content_type
         require_portable(key, self.url)
@@ -140,8 +141,7 @@ class FolderBucket:
         except OSError as error:
             raise self._error(error, "cannot be written", key) from error
         try:
-            writer = _FileWriter(stream, self, key)
-            yield writer
+            yield FileWriter(stream, temporary, lambda error, what: self._error(error, what, key))
             try:
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -303,24 +303,6 @@ class FolderBucket:
 
 class _LinkedFolderError(OSError):
     pass
-
-
-class _FileWriter:
-    """See `BucketWriter`."""
-
-    def __init__(self, stream: BinaryIO, bucket: FolderBucket, key: str) -> None:
-        self._stream = stream
-        self._bucket = bucket
-        self._key = key
-        self.size_bytes = 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        try:
-            written = self._stream.write(data)
-        except OSError as error:
-            raise self._bucket._error(error, "cannot be written", self._key) from error  # pyright: ignore[reportPrivateUsage]
-        self.size_bytes += written
-        return written
 
 
 def _is_plain(root: Path, folder_key: str) -> bool:

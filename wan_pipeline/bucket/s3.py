@@ -14,10 +14,12 @@ import os
 import re
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
+from wan_pipeline.bucket import s3_listing
 from wan_pipeline.bucket.base import (
     TEMPORARY_FOLDER,
     BucketError,
@@ -31,13 +33,13 @@ from wan_pipeline.bucket.base import (
 )
 from wan_pipeline.bucket.ranged import RangedReader
 from wan_pipeline.bucket.s3_errors import error_code, explain
+from wan_pipeline.bucket.s3_writing import SLOTS, PartsWriter
 from wan_pipeline.problems import ConfigurationError
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{1,253}")  # names of old, and access points' ARNs
-_PART_BYTES = 8 << 20  # S3 takes 5 MiB to 5 GiB and at most 10,000 parts: objects up to 80 GB
 _MAX_EXPIRES_S = 7 * 24 * 3600  # SigV4's limit
 _BODY_TRIES = 4
 _GONE = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -55,6 +57,7 @@ class S3Bucket:
         self._public_base_url = public_base_url
         self._lock = threading.Lock()
         self._connected: tuple[int, S3FileSystem] | None = None
+        self._slots = asyncio.Semaphore(SLOTS)  # of that connection's loop
         self._is_there = False
 
     @property
@@ -114,9 +117,9 @@ class S3Bucket:
     # --- writing ---
 
     @contextmanager
-    def writer(self, key: str, content_type: str) -> Generator[_PartsWriter]:
+    def writer(self, key: str, content_type: str) -> Generator[PartsWriter]:
         require_portable(key, self.url)
-        writer = _PartsWriter(self, key, content_type)
+        writer = PartsWriter(_Uploads(self), key, content_type)
         try:
             yield writer
             writer.publish()
@@ -173,27 +176,49 @@ class S3Bucket:
         with self._lock:
             if self._connected is None or self._connected[0] != os.getpid():
                 self._connected = (os.getpid(), _connect())
+                self._slots = asyncio.Semaphore(SLOTS)
             return self._connected[1]
 
     def _run(self, action: Callable[[S3FileSystem], Awaitable[_T]], key: str | None) -> _T:
         """The action on s3fs' own loop, whose thread serves all callers; its errors explained."""
-        import aiohttp
-        from botocore.exceptions import BotoCoreError
         from fsspec.asyn import sync
 
         fs = self._fs()
-        try:
+        with self._explained(key):
             return cast("_T", sync(fs.loop, action, fs))
+
+    @contextmanager
+    def _explained(self, key: str | None) -> Generator[None]:
+        """What S3 and the network raise, as BucketErrors."""
+        import aiohttp
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            yield
         except (OSError, BotoCoreError, aiohttp.ClientError) as error:
             if key is not None and error_code(error) in _GONE and self._bucket_is_there():
                 raise not_found(key, self.url) from None
-            raise BucketError(explain(error, self._name, self.url, key, _endpoint(fs))) from error
+            raise BucketError(explain(error, self._name, self.url, key, _endpoint(self._fs()))) from error
+
+    def _begin(self, method: str, key: str, body: Callable[[], bytes], **arguments: Any) -> Future[dict[str, Any]]:
+        """A call that goes on beside its caller; `body` is read once there is a slot for it."""
+        fs = self._fs()
+        arguments |= {"Bucket": self._name, "Key": self._prefix + key}
+
+        async def send() -> dict[str, Any]:
+            async with self._slots:
+                return await fs._call_s3(method, Body=body(), **arguments)  # pyright: ignore[reportPrivateUsage]
+
+        return asyncio.run_coroutine_threadsafe(send(), cast("asyncio.AbstractEventLoop", fs.loop))
 
     def _call(self, method: str, key: str | None = None, **arguments: Any) -> dict[str, Any]:
         if key is not None:
             arguments["Key"] = self._prefix + key
 
         async def call(fs: S3FileSystem) -> dict[str, Any]:
+            if method == "list_objects_v2":
+                client: Any = await fs.get_s3(self._name)
+                client.meta.events.register(s3_listing.EVENT, s3_listing.read_objects, unique_id=s3_listing.HANDLER)
             return await fs._call_s3(method, Bucket=self._name, **arguments)  # pyright: ignore[reportPrivateUsage]
 
         answer = self._run(call, key)
@@ -243,69 +268,27 @@ class S3Bucket:
         return True
 
 
-class _PartsWriter:
-    """See `BucketWriter`. Small objects go up in one PUT, larger ones in parts; either shows all at once or not at all."""
+class _Uploads:
+    """See `Uploads`. Bodies wait for a slot before they are read, so that no more of them are in memory."""
 
-    def __init__(self, bucket: S3Bucket, key: str, content_type: str) -> None:
+    def __init__(self, bucket: S3Bucket) -> None:
         self._bucket = bucket
-        self._key = key
-        self._content_type = content_type
-        self._buffer = bytearray()
-        self._upload_id: str | None = None
-        self._parts: list[dict[str, Any]] = []
-        self.size_bytes = 0
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        with memoryview(data) as view, view.cast("B") as octets:
-            for begin in range(0, len(octets), _PART_BYTES):
-                self._buffer += octets[begin : begin + _PART_BYTES]
-                if len(self._buffer) > _PART_BYTES:
-                    self._send(bytes(self._buffer[:_PART_BYTES]))
-                    del self._buffer[:_PART_BYTES]
-            self.size_bytes += len(octets)
-            return len(octets)
+    def call(self, method: str, key: str, **arguments: Any) -> dict[str, Any]:
+        return self._bucket._call(method, key, **arguments)  # pyright: ignore[reportPrivateUsage]
 
-    def publish(self) -> None:
-        if self._upload_id is None:
-            body = bytes(self._buffer)
-            self._bucket._call("put_object", self._key, Body=body, ContentType=self._content_type)  # pyright: ignore[reportPrivateUsage]
-            return
-        self._send(bytes(self._buffer))
-        try:
-            self._bucket._call(  # pyright: ignore[reportPrivateUsage]
-                "complete_multipart_upload",
-                self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": self._parts},
-            )
-        except BucketError as error:
-            # s3fs repeats a call whose answer was lost; the repetition finds no upload where the first one had worked
-            if error_code(error.__cause__) != "NoSuchUpload" or not self._is_published():
-                raise
+    def begin(self, method: str, key: str, body: Callable[[], bytes], **arguments: Any) -> Future[dict[str, Any]]:
+        return self._bucket._begin(method, key, body, **arguments)  # pyright: ignore[reportPrivateUsage]
 
-    def abort(self, error: BaseException) -> None:
-        if self._upload_id is None:
-            return
-        try:
-            self._bucket._call("abort_multipart_upload", self._key, UploadId=self._upload_id)  # pyright: ignore[reportPrivateUsage]
-        except BucketError as second:
-            if error_code(second.__cause__) != "NoSuchUpload":
-                error.add_note(f"its unfinished upload stays on the server: {second}")
+    def outcome(self, begun: Future[dict[str, Any]], key: str) -> dict[str, Any]:
+        with self._bucket._explained(key):  # pyright: ignore[reportPrivateUsage]
+            return begun.result()
 
-    def _send(self, body: bytes) -> None:
-        bucket = self._bucket
-        if self._upload_id is None:
-            upload = bucket._call("create_multipart_upload", self._key, ContentType=self._content_type)  # pyright: ignore[reportPrivateUsage]
-            self._upload_id = cast("str", upload["UploadId"])
-        number = len(self._parts) + 1
-        part = bucket._call("upload_part", self._key, UploadId=self._upload_id, PartNumber=number, Body=body)  # pyright: ignore[reportPrivateUsage]
-        self._parts.append({"PartNumber": number, "ETag": part["ETag"]})
-
-    def _is_published(self) -> bool:
-        if not self._bucket.exists(self._key):
+    def is_there(self, key: str, size_bytes: int, parts: int) -> bool:
+        if not self._bucket.exists(key):
             return False
-        found = self._bucket.stat(self._key)
-        return found.size_bytes == self.size_bytes and found.etag.endswith(f"-{len(self._parts)}")
+        found = self._bucket.stat(key)
+        return found.size_bytes == size_bytes and found.etag.endswith(f"-{parts}")
 
 
 def _object(key: str, size_bytes: int, answer: dict[str, Any]) -> BucketObject:

@@ -1,17 +1,16 @@
 """Collection: a finished job's result is downloaded, so many at once and what nears its expiry first, and published.
 
-The bytes go to the bucket's writer and to a spool on this machine at once; the spool is hashed and probed, and only what
-can be played is published under its final name. What does not belong here: asking whether the job is finished, and when a
+The bytes go to the bucket's writer as they come and are hashed on the way; what has landed is proved to play, and only then
+published under its final name. What does not belong here: asking whether the job is finished, and when a
 failed collection is tried again (completion.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from typing import Any, BinaryIO, cast
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -25,7 +24,6 @@ from wan_pipeline.providers.download import Downloader
 from wan_pipeline.spend.records import Job
 
 _CHUNK = 1 << 20
-_SPOOL_IN_MEMORY_BYTES = 4 << 20
 _LARGEST_VIDEO_BYTES = 1 << 30
 _AT_ONCE = 12
 _TRIES = 3
@@ -97,21 +95,21 @@ class Collector:
         """`seen`: the hashes of what came in this batch and was useless."""
         key = video_key(job.shot, job.take)
         bucket = self._desk.bucket
-        with ExitStack() as cleanup:
-            spool = cast(BinaryIO, cleanup.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES)))
-            opened = await self._desk.files(Sink.open, bucket, key, spool)
+        opened = await self._desk.files(Sink.open, bucket, key)
+        try:
             try:
-                try:
-                    await self._stream(url, opened)
-                except BaseException as error:
-                    await asyncio.shield(self._desk.files(opened.discard, error))
-                    raise
-                return await self._desk.files(publish, bucket, job, key, opened, self._desk.parts.clock())
-            except UselessError as error:
-                seen.add(error.sha256)
-                if last:
-                    await self._desk.files(judge, bucket, job, error, opened.spool, seen, self._desk.parts.clock())
+                await self._stream(url, opened)
+            except BaseException as error:
+                await asyncio.shield(self._desk.files(opened.discard, error))
                 raise
+            return await self._desk.files(publish, bucket, job, key, opened, self._desk.parts.clock())
+        except UselessError as error:
+            seen.add(error.sha256)
+            if last:
+                await self._desk.files(judge, bucket, job, error, opened.spool, seen, self._desk.parts.clock())
+            raise
+        finally:
+            opened.close()
 
     async def _stream(self, url: str, sink: Sink) -> None:
         try:
@@ -124,8 +122,8 @@ class Collector:
                 if promised and promised.isdigit() and int(promised) > _LARGEST_VIDEO_BYTES:
                     said = f"the result says that it is {int(promised):,} bytes large"
                     raise UselessError(said, sink.size_bytes, sink.sha256, is_whole=False)
-                async for chunk in response.aiter_bytes(_CHUNK):
-                    await self._desk.files(sink.write, chunk)
+                async for pieces in _gathered(response):
+                    await self._desk.files(sink.write, pieces)
                     if sink.size_bytes > _LARGEST_VIDEO_BYTES:
                         said = f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes"
                         raise UselessError(said, sink.size_bytes, sink.sha256, is_whole=False)
@@ -134,6 +132,21 @@ class Collector:
                     raise DownloadError(f"the download was cut: {sink.size_bytes:,} of {int(promised):,} bytes")
         except httpx.HTTPError as error:
             raise DownloadError(f"the download broke off: {type(error).__name__}") from None
+
+
+async def _gathered(response: httpx.Response) -> AsyncGenerator[list[bytes]]:
+    """The body in lists of about so many bytes: a thread writes each, and many small ones would cost more than the bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    # with an encoding (no one was asked for) it has to be undone; `aiter_bytes` copies each byte more often
+    async for piece in response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw():
+        pieces.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield pieces
+            pieces, size = [], 0
+    if pieces:
+        yield pieces
 
 
 def _stopped() -> DownloadError:

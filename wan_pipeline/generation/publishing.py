@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import Any
 
 from wan_pipeline.bucket import Bucket, BucketWriter, ObjectNotFoundError
 from wan_pipeline.generation.events import CheckResult
@@ -32,47 +33,47 @@ class Collected:
 
 
 class Sink:
-    """The bucket's writer and the local spool, fed together."""
+    """Takes a result's bytes as they come, into the bucket's writer, and can read them back before they are published."""
 
-    def __init__(self, manager: AbstractContextManager[BucketWriter], writer: BucketWriter, spool: BinaryIO) -> None:
+    def __init__(self, manager: AbstractContextManager[BucketWriter], writer: BucketWriter) -> None:
         self._manager = manager
         self._writer = writer
         self._digest = hashlib.sha256()
-        self.spool = spool
+        self.spool = writer.landed()
         self.size_bytes = 0
 
     @classmethod
-    def open(cls, bucket: Bucket, key: str, spool: BinaryIO) -> Sink:
+    def open(cls, bucket: Bucket, key: str) -> Sink:
         manager = bucket.writer(key, "video/mp4")
-        return cls(manager, manager.__enter__(), spool)
+        return cls(manager, manager.__enter__())
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
-    def write(self, chunk: bytes) -> None:
-        self._writer.write(chunk)
-        self.spool.write(chunk)
-        self._digest.update(chunk)
-        self.size_bytes += len(chunk)
+    def write(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            self._writer.write(piece)
+            self._digest.update(piece)
+            self.size_bytes += len(piece)
 
     def publish(self) -> None:
         self._manager.__exit__(None, None, None)
 
     def discard(self, error: BaseException) -> None:
+        """Nothing of it is published. What came can still be read, until `close`."""
         self._manager.__exit__(type(error), error, error.__traceback__)
+
+    def close(self) -> None:
+        self.spool.close()
 
 
 def publish(bucket: Bucket, job: Job, key: str, sink: Sink, now: datetime) -> Collected:
-    """Checks the spooled bytes, then publishes video, poster and manifest. Runs in a thread."""
-    from wan_pipeline.media.poster import make_poster
-    from wan_pipeline.media.probe import probe_video
+    """Proves that what came can be played, then publishes video, poster and manifest. Runs in a thread."""
+    from wan_pipeline.media.proof import prove
 
     try:
-        sink.spool.seek(0)
-        probed = probe_video(sink.spool, sink.size_bytes)
-        sink.spool.seek(0)
-        poster = make_poster(sink.spool)
+        probed, poster = prove(sink.spool, sink.size_bytes)
     except UnreadableMediaError as error:
         sink.discard(error)
         said = f"the result is no video that can be played: {shown(str(error))}"

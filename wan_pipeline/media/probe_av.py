@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,6 +13,7 @@ from wan_pipeline.media.sniff import HEAD_BYTES, describe
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 # Real containers only: FFmpeg also opens playlists (HLS, concat), and fetches what they name.
@@ -21,6 +22,7 @@ _TAIL_S = 1.0  # how far before the end the check for truncation begins
 _MISSING_TAIL_S = 0.5  # a track may end this much before its header says; more is a truncated file
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 _MATROSKA_DOCTYPE = b"\x42\x82"
+_NO_PICTURE = "its video track has no picture: it is empty, truncated, or of an unknown codec"
 
 
 def probe_video(stream_or_path: BinaryIO | str | Path, size_bytes: int) -> VideoInfo:
@@ -30,26 +32,53 @@ def probe_video(stream_or_path: BinaryIO | str | Path, size_bytes: int) -> Video
     Raises UnreadableMediaError.
     """
     with open_container(stream_or_path) as (container, head):
-        track = video_track(container)
-        if track is None:
-            raise UnreadableMediaError(f"there is no video in it: it looks like {describe(head)}")
-        frame = next(container.decode(track), None) if has_decoder(track) else None
-        if frame is None:
-            raise UnreadableMediaError("its video track has no picture: it is empty, truncated, or of an unknown codec")
-        width, height = frame.width, frame.height
-        if frame.rotation % 180:
-            width, height = height, width
-        rate = track.average_rate or track.guessed_rate
-        return VideoInfo(
-            container=_container_name(container, head),
-            codec=track.codec_context.name,
-            width=width,
-            height=height,
-            duration_s=_checked_duration(container, track, size_bytes),
-            fps=float(rate) if rate else 0.0,
-            has_audio=bool(container.streams.audio),
-            size_bytes=size_bytes,
-        )
+        track = playable_track(container, head)
+        return video_info(container, head, track, first_picture(container.decode(track)), size_bytes)
+
+
+def playable_track(container: InputContainer, head: bytes) -> VideoStream:
+    """The first video that is no cover picture, to be decoded by one thread: videos come many at once, and threads of one
+    decoder decode pictures ahead that nobody asks for. Raises UnreadableMediaError where there is none."""
+    from av.stream import Disposition
+
+    for track in container.streams.video:
+        if not track.disposition & Disposition.attached_pic:
+            if not has_decoder(track):
+                raise UnreadableMediaError(_NO_PICTURE)
+            track.codec_context.thread_count = 1
+            return track
+    raise UnreadableMediaError(f"there is no video in it: it looks like {describe(head)}")
+
+
+def first_picture(pictures: Iterator[VideoFrame]) -> VideoFrame:
+    """Raises UnreadableMediaError where none can be decoded."""
+    first = next(pictures, None)
+    if first is None:
+        raise UnreadableMediaError(_NO_PICTURE)
+    return first
+
+
+def video_info(
+    container: InputContainer, head: bytes, track: VideoStream, first: VideoFrame, size_bytes: int
+) -> VideoInfo:
+    """What the track and its first picture say; goes to the track's end, so nothing can be decoded behind this.
+
+    Raises UnreadableMediaError where that end is missing.
+    """
+    width, height = first.width, first.height
+    if first.rotation % 180:
+        width, height = height, width
+    rate = track.average_rate or track.guessed_rate
+    return VideoInfo(
+        container=_container_name(container, head),
+        codec=track.codec_context.name,
+        width=width,
+        height=height,
+        duration_s=_checked_duration(container, track, size_bytes),
+        fps=float(rate) if rate else 0.0,
+        has_audio=bool(container.streams.audio),
+        size_bytes=size_bytes,
+    )
 
 
 def probe_audio(stream: BinaryIO | str | Path, size_bytes: int) -> AudioInfo:
@@ -99,16 +128,6 @@ def open_container(stream_or_path: BinaryIO | str | Path) -> Generator[tuple[Inp
             raise
         words = getattr(error, "strerror", None) or str(error)
         raise UnreadableMediaError(f"it cannot be played: it looks like {describe(head)} ({words})") from error
-
-
-def video_track(container: InputContainer) -> VideoStream | None:
-    """The first video that is no cover picture."""
-    from av.stream import Disposition
-
-    for track in container.streams.video:
-        if not track.disposition & Disposition.attached_pic:
-            return track
-    return None
 
 
 def _require_whole_boxes(stream: BinaryIO, head: bytes) -> None:

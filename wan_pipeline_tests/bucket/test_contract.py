@@ -7,6 +7,7 @@ import io
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -290,6 +291,37 @@ def test_the_borders_of_the_parts(bucket: Bucket) -> None:
             for start in range(0, total, 5_234_567):
                 writer.write(memoryview(data)[start : start + 5_234_567])
         assert bucket.read("x") == data
+
+
+def test_what_is_written_can_be_read_back_before_it_is_published(ground: Ground) -> None:
+    part = 8 << 20
+    for total in (0, 3, part, part + 1, 2 * part + 1):
+        data = random.Random(total).randbytes(total)
+        with ExitStack() as stack, ground.bucket.writer("videos/a.mp4", "video/mp4") as writer:
+            landed = stack.enter_context(writer.landed())
+            for start in range(0, total, 1_234_567):
+                writer.write(memoryview(data)[start : start + 1_234_567])
+            assert ground.beside().exists("videos/a.mp4") == (total > 0), "that of the turn before, no more"
+            landed.seek(0)
+            assert landed.read() == data
+            landed.seek(total // 2)
+        assert ground.bucket.read("videos/a.mp4") == data
+        assert ground.bucket.stat("videos/a.mp4").size_bytes == total
+    assert ground.remnants() == []
+
+
+def test_what_was_read_back_and_not_published_leaves_nothing(ground: Ground) -> None:
+    for error, size in [(ValueError, 10), (asyncio.CancelledError, 9_000_000), (KeyboardInterrupt, 30_000_000)]:
+        with pytest.raises(error):
+            with ExitStack() as stack, ground.bucket.writer("videos/a.mp4", "video/mp4") as writer:
+                landed = stack.enter_context(writer.landed())
+                for start in range(0, size, 1_000_000):
+                    writer.write(b"x" * min(1_000_000, size - start))
+                landed.seek(0)
+                assert len(landed.read()) == size
+                raise error
+        assert _keys(ground.bucket) == []
+        assert ground.remnants() == []
 
 
 def test_many_threads_share_one_bucket(bucket: Bucket) -> None:

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
+from s3fs import S3FileSystem
 
 from wan_pipeline.bucket import Bucket, BucketError, S3Bucket, open_bucket
+from wan_pipeline.bucket.s3_writing import SLOTS
 from wan_pipeline_tests.services.s3 import S3Server
 
 
@@ -269,6 +272,36 @@ def test_a_publication_whose_answer_was_lost_counts(rgw: S3Server) -> None:
             writer.write(b"x" * 8_500_000)
             client.abort_multipart_upload(**upload())
     assert not bucket.exists("y")
+
+
+def test_so_many_bodies_are_on_their_way_at_once_and_no_more(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is in memory meanwhile: however many objects are written, and however large they are."""
+    bucket = open_bucket(f"s3://{moto.make_bucket()}")
+    bucket.write("first", b"", "text/plain")
+    calls = S3FileSystem._call_s3  # type: ignore[attr-defined]
+    now = most = 0
+
+    async def counted(self, method, *arguments, **named):
+        nonlocal now, most
+        now += "Body" in named
+        most = max(most, now)
+        try:
+            return await calls(self, method, *arguments, **named)
+        finally:
+            now -= "Body" in named
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
+    data = bytes(17_000_000)
+
+    def write(number: int) -> None:
+        with ExitStack() as stack, bucket.writer(f"x{number}", "video/mp4") as writer:
+            stack.enter_context(writer.landed())
+            writer.write(data)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert {each.size_bytes for each in bucket.list("x")} == {17_000_000}
+    assert 1 < most <= SLOTS
 
 
 _MEASURE = """

@@ -308,6 +308,10 @@ class ProcessWriter:
         self._process.looks("bucket.writer written to")
         return self._writer.write(data)
 
+    def landed(self) -> BinaryIO:
+        assert self._writer is not None
+        return self._writer.landed()
+
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool | None:
         if self._process.died:
             raise ProcessDied
