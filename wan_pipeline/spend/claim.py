@@ -12,11 +12,16 @@ from __future__ import annotations
 import hashlib
 import shlex
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection
 
+from wan_pipeline.money import ZERO
 from wan_pipeline.spend import budget, limits, owners, rows
+from wan_pipeline.spend.entries import Account
 from wan_pipeline.spend.orphans import HOLDER_GONE
 from wan_pipeline.spend.records import (
     OPEN_STATES,
@@ -39,12 +44,29 @@ from wan_pipeline.spend.records import (
 )
 from wan_pipeline.spend.sending import counted_today, no_room_today
 from wan_pipeline.spend.tables import attempts, jobs, takes
-from wan_pipeline.spend.transitions import Step, account, doubt, give_up, move, open_attempt
+from wan_pipeline.spend.transitions import Step, account, change, doubt, give_up, move, open_attempt
 
 S = JobState
 
 _ENDED_WITHOUT_VIDEO = frozenset({S.FAILED, S.LOST, S.REJECTED, S.RELEASED, S.WRITTEN_OFF})
 _NEVER_COST_WHEN_UNBILLED = frozenset({S.FAILED, S.REJECTED, S.RELEASED})  # the others are paid, whatever was said
+
+# Made once: making a statement takes longer than running it.
+_NEW_JOB = jobs.insert().returning(jobs)
+_NEW_TAKE = takes.insert()
+_COUNTS = sa.select(
+    sa.select(sa.func.max(jobs.c.repeat)).where(jobs.c.request_hash == bindparam("of_request")).scalar_subquery(),
+    sa.select(sa.func.max(takes.c.take)).where(takes.c.shot == bindparam("of_shot")).scalar_subquery(),
+)
+_TAKEN = (
+    sa.select(takes.c.take)
+    .join(jobs, jobs.c.id == takes.c.job_id)
+    .where(takes.c.shot == bindparam("of_shot"), jobs.c.simulated == bindparam("of_kind"))
+)
+_BOUGHT = sa.select(jobs.c.id).where(
+    jobs.c.request_hash == bindparam("of_request"), jobs.c.simulated == bindparam("of_kind")
+)
+_ANYTHING = sa.select(_TAKEN.exists() | _BOUGHT.exists())
 
 
 @dataclass(slots=True)
@@ -54,6 +76,7 @@ class Memory:
     job_id: str = field(default_factory=lambda: f"j{uuid4().hex[:12]}")
     attempt_id: str = field(default_factory=lambda: uuid4().hex)
     adopted: str | None = None
+    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +112,9 @@ class Claim:
 
     def _done_before(self) -> Bought | None:
         """This very claim has bought already: the commit had happened, only its answer was lost."""
+        if not self.memory.tried:
+            self.memory.tried = True
+            return None
         query = sa.select(attempts.c.job_id).where(attempts.c.id == self.memory.attempt_id)
         job_id = self.step.connection.execute(query).scalar()
         return None if job_id is None else Bought(rows.job(self.step.connection, job_id), self.memory.attempt_id)
@@ -158,7 +184,7 @@ class Claim:
         if job.state is S.SUBMITTING:
             return Standing(self._doubt(job), remedy(job, self.request.shot))
         if job.state is S.RESERVED:
-            return _not_bought() if self.options.collect_only else self._send_again(job)
+            return not_bought() if self.options.collect_only else self._send_again(job)
         return Joined(adopt(self.step, job, self.memory), mine=True)
 
     # --- what it writes ---
@@ -166,49 +192,56 @@ class Claim:
     def _buy(self) -> ClaimOutcome:
         request = self.request
         if self.options.collect_only:
-            return _not_bought()
+            return not_bought()
         no_room = self._no_room(request.shot, request.campaign)
         if no_room is not None:
             return no_room
         connection = self.step.connection
-        bought_before = sa.select(sa.func.max(jobs.c.repeat)).where(jobs.c.request_hash == request.request_hash)
-        repeat = int(connection.execute(bought_before).scalar() or 0) + 1
-        take = _next_take(self.step, request.shot)
-        owner = self.step.holder.register(connection, self.step.now)
-        connection.execute(
-            jobs.insert().values(
-                id=self.memory.job_id,
-                shot=request.shot,
-                take=take,
-                provider=request.provider,
-                model=request.model,
-                request_hash=request.request_hash,
-                repeat=repeat,
-                fingerprint=fingerprint(request.request_hash, repeat),
-                own_digest=request.own_digest,
-                state=S.SUBMITTING.value,
-                arguments=request.arguments,
-                inputs=list(request.inputs),
-                duration_s=request.duration_s,
-                resolution=request.resolution,
-                has_audio=request.has_audio,
-                campaign=request.campaign,
-                quoted_low_nanos=request.quoted_low.nanos,
-                quoted_high_nanos=request.quoted_high.nanos,
-                held_nanos=0,  # the account writes it with the entry
-                owner=owner,
-                retryable=False,
-                simulated=request.simulated,
-                run_id=request.run_id,
-                claimed_at=self.step.now,
-                updated_at=self.step.now,
-            )
+        now, job_id, attempt_id = self.step.now, self.memory.job_id, self.memory.attempt_id
+        bought_before, taken_before = connection.execute(
+            _COUNTS, {"of_request": request.request_hash, "of_shot": request.shot}
+        ).one()
+        repeat, take = int(bought_before or 0) + 1, int(taken_before or 0) + 1
+        owner = self.step.holder.register(connection, now)
+        row = connection.execute(
+            _NEW_JOB,
+            {
+                "id": job_id,
+                "shot": request.shot,
+                "take": take,
+                "provider": request.provider,
+                "model": request.model,
+                "request_hash": request.request_hash,
+                "repeat": repeat,
+                "fingerprint": fingerprint(request.request_hash, repeat),
+                "own_digest": request.own_digest,
+                "state": S.SUBMITTING.value,
+                "arguments": request.arguments,
+                "inputs": list(request.inputs),
+                "duration_s": request.duration_s,
+                "resolution": request.resolution,
+                "has_audio": request.has_audio,
+                "campaign": request.campaign,
+                "quoted_low_nanos": request.quoted_low.nanos,
+                "quoted_high_nanos": request.quoted_high.nanos,
+                "held_nanos": request.quoted_high.nanos,  # as the entry below says
+                "owner": owner,
+                "retryable": False,
+                "simulated": request.simulated,
+                "run_id": request.run_id,
+                "claimed_at": now,
+                "updated_at": now,
+                "attempt_id": attempt_id,
+                "sent_at": now,
+            },
         )
-        job = rows.job(connection, self.memory.job_id)
+        job = rows.to_job(row.mappings().one())
         _add_take(self.step, request.shot, take, job, request.own_digest, reused=False)
-        open_attempt(self.step, job.id, self.memory.attempt_id, owner, self.sent_with)
-        account(self.step, job).hold(request.quoted_high, f"claimed by {request.shot}, take {take}")
-        return Bought(rows.job(connection, job.id), self.memory.attempt_id)
+        open_attempt(self.step, job_id, attempt_id, owner, self.sent_with)
+        books = Account(connection, job_id, ZERO, None, None, now)
+        books.hold(request.quoted_high, f"claimed by {request.shot}, take {take}")
+        books.close()
+        return Bought(job, attempt_id)
 
     def _no_room(self, shot: str, campaign: str | None) -> OverBudget | ProviderBusy | None:
         """For a new hold, and one submission. Whoever has no money need not wait for the provider."""
@@ -228,36 +261,32 @@ class Claim:
         busy = self._busy(job.provider)
         if busy is not None:
             return busy
-        counted_today(self.step, job)
-        return self._post(job)
+        return self._post(job, **counted_today(self.step, job))
 
     def _reopen(self, job: Job) -> ClaimOutcome:
         """A rejection that had nothing to do with the request: the same job again, held anew, in today's budget."""
         request = self.request
         if self.options.collect_only:
-            return _not_bought()
+            return not_bought()
         no_room = self._no_room(job.shot, job.campaign)
         if no_room is not None:
             return no_room
-        bought = self._post(job)
-        self.step.connection.execute(
-            jobs.update()
-            .where(jobs.c.id == job.id)
-            .values(
-                claimed_at=self.step.now,
-                quoted_low_nanos=request.quoted_low.nanos,
-                quoted_high_nanos=request.quoted_high.nanos,
-                run_id=request.run_id,
-            )
+        books = account(self.step, job)
+        books.hold(request.quoted_high, f"claimed again by {request.shot}")
+        return self._post(
+            job,
+            books,
+            claimed_at=self.step.now,
+            quoted_low_nanos=request.quoted_low.nanos,
+            quoted_high_nanos=request.quoted_high.nanos,
+            run_id=request.run_id,
         )
-        account(self.step, bought.job).hold(request.quoted_high, f"claimed again by {request.shot}")
-        return Bought(rows.job(self.step.connection, job.id), self.memory.attempt_id)
 
-    def _post(self, job: Job) -> Bought:
+    def _post(self, job: Job, books: Account | None = None, **values: Any) -> Bought:
         """Takes a job over that nobody holds and that is not out, with a new attempt."""
         owner = self.step.holder.register(self.step.connection, self.step.now)
-        open_attempt(self.step, job.id, self.memory.attempt_id, owner, self.sent_with)
-        moved = move(self.step, job, S.SUBMITTING, owner=owner, error=None)
+        sent = open_attempt(self.step, job.id, self.memory.attempt_id, owner, self.sent_with)
+        moved = move(self.step, job, S.SUBMITTING, books, owner=owner, error=None, **sent, **values)
         return Bought(moved, self.memory.attempt_id)
 
     def _take_of(self, job: Job, take: Take | None) -> Take:
@@ -288,13 +317,8 @@ class Claim:
 
 def adopt(step: Step, job: Job, memory: Memory) -> Job:
     """The claimer holds it from now on. For a job at the provider whose holder is gone."""
-    step.connection.execute(
-        jobs.update()
-        .where(jobs.c.id == job.id)
-        .values(owner=step.holder.register(step.connection, step.now), updated_at=step.now)
-    )
     memory.adopted = job.id
-    return rows.job(step.connection, job.id)
+    return change(step, job.id, owner=step.holder.register(step.connection, step.now))
 
 
 def take_over(step: Step, job_id: str, memory: Memory) -> Joined | Standing:
@@ -360,7 +384,13 @@ def remedy(job: Job, shot: str) -> str:
             )
 
 
-def _not_bought() -> NotBought:
+def is_unknown(connection: Connection, request: JobRequest) -> bool:
+    """Neither has its shot any take, nor was this very request ever bought: a claim that only collects finds nothing."""
+    values = {"of_shot": request.shot, "of_request": request.request_hash, "of_kind": request.simulated}
+    return not connection.execute(_ANYTHING, values).scalar()
+
+
+def not_bought() -> NotBought:
     return NotBought("nothing of it is in flight or stored, and this run only collects")
 
 
@@ -371,14 +401,15 @@ def _next_take(step: Step, shot: str) -> int:
 
 def _add_take(step: Step, shot: str, number: int, job: Job, own_digest: str, *, reused: bool) -> None:
     step.connection.execute(
-        takes.insert().values(
-            shot=shot,
-            take=number,
-            job_id=job.id,
-            own_digest=own_digest,
-            request_hash=job.request_hash,
-            reused=reused,
-            video_uri=job.video_uri,
-            created_at=step.now,
-        )
+        _NEW_TAKE,
+        {
+            "shot": shot,
+            "take": number,
+            "job_id": job.id,
+            "own_digest": own_digest,
+            "request_hash": job.request_hash,
+            "reused": reused,
+            "video_uri": job.video_uri,
+            "created_at": step.now,
+        },
     )

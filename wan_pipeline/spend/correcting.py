@@ -11,10 +11,11 @@ from datetime import datetime
 
 from wan_pipeline.money import Money
 from wan_pipeline.spend import rows
+from wan_pipeline.spend.entries import Account
 from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.records import Basis, Job, JobState
 from wan_pipeline.spend.transacting import Transacting
-from wan_pipeline.spend.transitions import Step, account
+from wan_pipeline.spend.transitions import Step, account, change
 
 _MOST = Money.usd(10**9)  # sums of more nano-dollars are no number that a database keeps
 # What is known to have been taken by the provider, or may have been.
@@ -54,14 +55,24 @@ class Corrections(Transacting):
 
 def _correct(step: Step, job_id: str, total: Money, evidence: str) -> None:
     """By an adjustment of the charge (the first word on it is a charge)."""
-    account(step, _correctable(step, job_id, total)).adjust(total, evidence)
+    books = account(step, _correctable(step, job_id, total))
+    books.adjust(total, evidence)
+    _close(step, job_id, books)
 
 
 def _refund(step: Step, job_id: str, total: Money, effective_at: datetime, evidence: str) -> None:
     """Where no more than that is billed, nothing changes: a refund raises no bill."""
     job = _correctable(step, job_id, total)
     if job.billed is not None and total < job.billed:
-        account(step, job).bill(total, Basis.INVOICED, evidence, effective_at)
+        books = account(step, job)
+        books.bill(total, Basis.INVOICED, evidence, effective_at)
+        _close(step, job_id, books)
+
+
+def _close(step: Step, job_id: str, books: Account) -> None:
+    money = books.close()
+    if money:
+        change(step, job_id, **money)
 
 
 def _correctable(step: Step, job_id: str, total: Money) -> Job:

@@ -49,6 +49,12 @@ _POSTGRES_TRANSIENT = frozenset(
         "57P03",  # cannot_connect_now: it is starting
     }
 )
+_ADVISORY = "pg_advisory_xact_lock(hashtext('wan_ledger'), hashtext(:name))"
+_LOCK = sa.text(f"SELECT {_ADVISORY}")
+_LOCKED_NOW = sa.text(
+    f"WITH held AS MATERIALIZED (SELECT {_ADVISORY}) SELECT clock_timestamp() FROM held"  # noqa: S608  a constant
+)
+_NOW = sa.select(sa.func.clock_timestamp())
 _UNIQUE_VIOLATION = "23505"  # two wrote the same row at once; looked at again, it is there: one more look is enough
 _SETTING = "WAN_LEDGER_URL"
 
@@ -120,9 +126,15 @@ class Database:
     def lock(self, connection: Connection, name: str) -> None:
         """From here to the end of the transaction, nobody else has passed this line with this name."""
         if self.is_postgres:
-            connection.execute(
-                sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext("wan_ledger"), sa.func.hashtext(name)))
-            )
+            connection.execute(_LOCK, {"name": name})
+
+    def locked_now(self, connection: Connection, name: str) -> datetime:
+        """`lock`, and then `now`: on PostgreSQL in one question, whose clock is read once the lock is given."""
+        if self.is_postgres and self._clock is None:
+            moment: datetime = connection.execute(_LOCKED_NOW, {"name": name}).scalar_one()
+            return moment.astimezone(UTC)
+        self.lock(connection, name)
+        return self.now(connection)
 
     def now(self, connection: Connection) -> datetime:
         """The time. PostgreSQL's own, so that several hosts agree on which day it is and how old a heartbeat is; a clock
@@ -130,7 +142,7 @@ class Database:
         if self._clock is not None:
             return self._clock()
         if self.is_postgres:
-            moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            moment: datetime = connection.execute(_NOW).scalar_one()
             return moment.astimezone(UTC)
         return datetime.now(UTC)
 

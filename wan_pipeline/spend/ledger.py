@@ -143,6 +143,8 @@ class Ledger(Questions, Ambiguities, Corrections):
         fingerprint of the key that it would be sent with, kept with the attempt."""
         memory = claim.Memory()
         chosen = options or ClaimOptions()
+        if chosen.collect_only and self._read(lambda connection: claim.is_unknown(connection, request)):
+            return claim.not_bought()  # as most looks of a new batch find, without the claims' lock
         return self._step(
             lambda step: claim.Claim(step, request, budgets, chosen, limits, memory, account).decide(), now, lock=CLAIMS
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from wan_pipeline.spend.records import JobState, ProviderBusy, SubmitLimits
@@ -18,6 +19,22 @@ from wan_pipeline.spend.tables import attempts, jobs
 
 _MINUTE = timedelta(seconds=60)
 _LEAST_WAIT_S = 0.5
+# Whose they are is asked inside the sum, so that the few jobs in these states are read by their state (from its index
+# alone), and never all that a provider ever had by its name.
+_MINE = (
+    (jobs.c.provider == bindparam("of_provider")) & (jobs.c.simulated == bindparam("of_kind")) & (jobs.c.fetches == 0)
+)
+_IN_FLIGHT = sa.select(sa.func.sum(sa.case((_MINE, 1), else_=0))).where(
+    jobs.c.state.in_([JobState.SUBMITTING.value, JobState.SUBMITTED.value])
+)
+_LATELY = (attempts.c.began_at > bindparam("since"), attempts.c.began_at <= bindparam("until"))
+_BEGUN = sa.select(sa.func.count()).select_from(attempts).where(*_LATELY)
+_WHOSE = (
+    sa.select(attempts.c.began_at, jobs.c.provider, jobs.c.simulated)
+    .join(jobs, jobs.c.id == attempts.c.job_id)
+    .where(*_LATELY)
+    .order_by(attempts.c.began_at)
+)
 _WAIT_FOR_A_PLACE_S = 2.0  # nobody knows when a job in flight will be done
 
 
@@ -33,7 +50,9 @@ def busy(
     if in_flight >= limits.max_in_flight:
         reasons.append(f"{in_flight} jobs are in flight at {provider}, {limits.max_in_flight} may be")
         wait_s = _WAIT_FOR_A_PLACE_S
-    begun = _begun_in_the_last_minute(connection, provider, now, simulated)
+    begun: list[datetime] = []
+    if _begun_by_all(connection, now) >= limits.submits_per_minute:  # or else it is not asked whose they are
+        begun = _begun_in_the_last_minute(connection, provider, now, simulated)
     if len(begun) >= limits.submits_per_minute:
         reasons.append(
             f"{len(begun)} submissions to {provider} began in the last minute, {limits.submits_per_minute} may"
@@ -47,21 +66,16 @@ def busy(
 
 
 def _in_flight(connection: Connection, provider: str, simulated: bool) -> int:
-    # Whose they are is asked inside the sum, so that the few jobs in these states are read by their state, and never all
-    # that a provider ever had by its name.
-    mine = sa.case(
-        ((jobs.c.provider == provider) & (jobs.c.simulated == simulated) & (jobs.c.fetches == 0), 1), else_=0
-    )
-    open_states = [JobState.SUBMITTING.value, JobState.SUBMITTED.value]
-    return int(connection.execute(sa.select(sa.func.sum(mine)).where(jobs.c.state.in_(open_states))).scalar() or 0)
+    values = {"of_provider": provider, "of_kind": simulated}
+    return int(connection.execute(_IN_FLIGHT, values).scalar() or 0)
+
+
+def _begun_by_all(connection: Connection, now: datetime) -> int:
+    """At all providers together: an index alone tells."""
+    return int(connection.execute(_BEGUN, {"since": now - _MINUTE, "until": now + _MINUTE}).scalar() or 0)
 
 
 def _begun_in_the_last_minute(connection: Connection, provider: str, now: datetime, simulated: bool) -> list[datetime]:
     """When they began, the oldest first. What a clock that was set back has left in the future does not count for ever."""
-    query = (
-        sa.select(attempts.c.began_at, jobs.c.provider, jobs.c.simulated)
-        .join(jobs, jobs.c.id == attempts.c.job_id)
-        .where(attempts.c.began_at > now - _MINUTE, attempts.c.began_at <= now + _MINUTE)
-        .order_by(attempts.c.began_at)
-    )
-    return [row[0] for row in connection.execute(query) if row[1] == provider and row[2] == simulated]
+    values = {"since": now - _MINUTE, "until": now + _MINUTE}
+    return [row[0] for row in connection.execute(_WHOSE, values) if row[1] == provider and row[2] == simulated]

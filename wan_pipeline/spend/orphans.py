@@ -20,14 +20,14 @@ S = JobState
 
 
 def find(connection: Connection, own_id: str, now: datetime, *, simulated: bool) -> list[Job]:
-    """Open jobs that no living process holds; the one whose result goes away first comes first."""
-    alive: dict[str | None, bool] = {None: False, own_id: True}
-    found: list[Job] = []
-    for job in rows.open_jobs(connection, None, simulated):
-        if job.owner not in alive:
-            alive[job.owner] = owners.is_alive(connection, job.owner or "", now)
-        if not alive[job.owner]:
-            found.append(job)
+    """Open jobs that no living process holds; the one whose result goes away first comes first. Those of the living are not
+    read, however many are in flight."""
+    gone = [
+        owner
+        for owner in rows.holders(connection, simulated=simulated)
+        if owner is None or (owner != own_id and not owners.is_alive(connection, owner, now))
+    ]
+    found = rows.open_jobs_of(connection, gone, simulated=simulated)
     return sorted(found, key=lambda job: (deadline(job), job.id))
 
 

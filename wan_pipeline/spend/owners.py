@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+import weakref
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -24,7 +25,8 @@ from weakref import WeakValueDictionary
 
 import psutil
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy import bindparam
+from sqlalchemy.engine import Connection, RowMapping, Transaction
 
 from wan_pipeline.spend.tables import owners
 
@@ -47,6 +49,9 @@ class Owner:
         return cls(socket.gethostname(), _host_id(), pid, _process_started(pid) or "unknown")
 
 
+_KNOWN = sa.select(owners.c.id).where(owners.c.id == bindparam("of_id"))
+
+
 class Holder:
     """This Ledger's identity in the ledger: a row written at the first claim, and a fresh one after a release."""
 
@@ -55,6 +60,8 @@ class Holder:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._id = uuid4().hex
+        self._written = ""  # the id whose row is known to be committed
+        self._writing: weakref.ref[Transaction] | None = None  # the transaction that has inserted it last
 
     @property
     def id(self) -> str:
@@ -66,9 +73,16 @@ class Holder:
 
     def register(self, connection: Connection, now: datetime) -> str:
         """The id, after making sure that its row is there. Part of the caller's transaction, which may be undone: so it
-        is looked for each time."""
+        is looked for until another transaction has seen it there."""
         owner_id = self.id
-        if connection.execute(sa.select(owners.c.id).where(owners.c.id == owner_id)).first() is None:
+        if owner_id == self._written:
+            return owner_id
+        transaction = connection.get_transaction()
+        if connection.execute(_KNOWN, {"of_id": owner_id}).first() is not None:
+            if transaction is not None and (self._writing is None or self._writing() is not transaction):
+                self._written = owner_id
+        else:
+            self._writing = None if transaction is None else weakref.ref(transaction)
             owner = self._given or Owner.this_process()
             connection.execute(
                 owners.insert().values(

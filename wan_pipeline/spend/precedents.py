@@ -13,7 +13,7 @@ from statistics import median
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from wan_pipeline.money import Money
 from wan_pipeline.spend import rows
@@ -26,6 +26,17 @@ RECENT = timedelta(days=30)
 _AT_ONCE = 500  # in one IN (...): SQLite's oldest limit is 999 parameters
 _TIMES = 1000  # jobs whose times are looked up, of all models together
 _BILLS = 4000
+_LOOKED_THROUGH = 2000  # of a provider's newest jobs, for those of one model
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredTime:
+    """How long one job took, from its submission to the answer that it was done, and what was ordered."""
+
+    seconds: float
+    duration_s: int
+    resolution: str
+    has_audio: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,46 @@ def usual_seconds(engine: Engine, now: datetime, *, simulated: bool) -> dict[str
         for model, submitted_at, generated_at in connection.execute(query):
             seconds.setdefault(model, []).append(max(0.0, (generated_at - submitted_at).total_seconds()))
     return {model: median(times) for model, times in seconds.items()}
+
+
+def measured_times(
+    connection: Connection, provider: str, model: str, since: datetime, *, simulated: bool, at_most: int
+) -> list[MeasuredTime]:
+    """Of this model's stored jobs that were claimed since then, the newest first: what their own process has measured, which
+    sent them and asked until they were done. One that was collected by another, or found after its answer was lost, may have
+    been done for a day. Only a provider's newest jobs are looked through, however many there are."""
+    newest = (
+        sa.select(
+            jobs.c.model,
+            jobs.c.state,
+            jobs.c.owner,
+            jobs.c.attempt_id,
+            jobs.c.claimed_at,
+            jobs.c.submitted_at,
+            jobs.c.generated_at,
+            jobs.c.duration_s,
+            jobs.c.resolution,
+            jobs.c.has_audio,
+        )
+        .where(jobs.c.provider == provider, jobs.c.simulated == simulated, jobs.c.claimed_at >= since)
+        .order_by(jobs.c.claimed_at.desc())
+        .limit(_LOOKED_THROUGH)
+        .subquery()
+    )
+    columns = newest.c
+    query = (
+        sa.select(columns.submitted_at, columns.generated_at, columns.duration_s, columns.resolution, columns.has_audio)
+        .join(attempts, attempts.c.id == columns.attempt_id)
+        .where(columns.model == model, columns.state == JobState.STORED.value)
+        .where(columns.submitted_at.is_not(None), columns.generated_at.is_not(None))
+        .where(attempts.c.outcome == "accepted", attempts.c.owner == columns.owner)
+        .order_by(columns.claimed_at.desc())
+        .limit(at_most)
+    )
+    return [
+        MeasuredTime(max(0.0, (generated_at - submitted_at).total_seconds()), *ordered)
+        for submitted_at, generated_at, *ordered in connection.execute(query)
+    ]
 
 
 def recent_bills(engine: Engine, now: datetime, *, simulated: bool, of_each: int = 20) -> list[Bill]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from wan_pipeline.money import Money
-from wan_pipeline.spend import budget, rows, verify
+from wan_pipeline.spend import budget, precedents, rows, verify
 from wan_pipeline.spend.records import (
     Attempt,
     BudgetLine,
@@ -53,6 +53,10 @@ class Questions(Transacting):
     def open_jobs(self, shots: Sequence[str] | None = None, *, simulated: bool | None = None) -> list[Job]:
         """In flight: of these shots, or of all; oldest first."""
         return self._read(lambda connection: rows.open_jobs(connection, shots, simulated))
+
+    def held(self, state: JobState) -> list[Job]:
+        """What this Ledger holds in that state: of all that is in flight, its own part alone is read."""
+        return self._read(lambda connection: rows.held(connection, self._holder.id, state))
 
     def takes(self, shot: str) -> list[Take]:
         """The first one first."""
@@ -103,6 +107,21 @@ class Questions(Transacting):
     def wasted(self, *, simulated: bool, since: datetime | None = None) -> Wasted:
         """What was billed for jobs that failed, were lost or were written off; `since`: claimed at or after it."""
         return self._read(lambda connection: rows.wasted(connection, simulated=simulated, since=since))
+
+    def measured_times(
+        self, provider: str, model: str, *, simulated: bool, at_most: int = 300
+    ) -> list[precedents.MeasuredTime]:
+        """How long the newest jobs of a model took, within precedents.RECENT, the newest first."""
+        return self._read(
+            lambda connection: precedents.measured_times(
+                connection,
+                provider,
+                model,
+                self._database.now(connection) - precedents.RECENT,
+                simulated=simulated,
+                at_most=at_most,
+            )
+        )
 
     def known_provider_jobs(self, provider: str, ids: Collection[str]) -> frozenset[str]:
         """Which of these ids of a provider the ledger has: they are no other job's."""

@@ -16,7 +16,7 @@ from wan_pipeline.spend import rows
 from wan_pipeline.spend.errors import LedgerError
 from wan_pipeline.spend.records import Basis, Job, JobState, Look
 from wan_pipeline.spend.tables import attempts, callbacks, jobs, looks, shot_index
-from wan_pipeline.spend.transitions import Step, account, mark_accepted, move
+from wan_pipeline.spend.transitions import Step, account, change, mark_accepted, move
 
 S = JobState
 
@@ -39,12 +39,7 @@ def record_look(step: Step, job_id: str, testimonies: Sequence[Look], next_look_
         )
     if job.state is not S.AMBIGUOUS:
         return job
-    step.connection.execute(
-        jobs.update()
-        .where(jobs.c.id == job_id)
-        .values(looks=job.looks + 1, next_look_at=next_look_at, updated_at=step.now)
-    )
-    return rows.job(step.connection, job_id)
+    return change(step, job_id, looks=job.looks + 1, next_look_at=next_look_at)
 
 
 def add_callback(step: Step, attempt_id: str, provider_job_ids: Sequence[str]) -> bool:
@@ -80,7 +75,7 @@ def _doubt_again(step: Step, job: Job, reason: str) -> None:
     if books.billed is None:
         books.hold(job.quoted_high, reason)
     again = f"{reason}, after: {job.error}"
-    move(step, job, S.AMBIGUOUS, error=again, doubted_at=step.now, looks=0, next_look_at=step.now)
+    move(step, job, S.AMBIGUOUS, books, error=again, doubted_at=step.now, looks=0, next_look_at=step.now)
 
 
 def _others(step: Step, job: Job, ids: Sequence[str]) -> frozenset[str]:
@@ -112,9 +107,10 @@ def absent(step: Step, job_id: str, said: str) -> Job:
     if job.state is S.RELEASED and job.error == error:
         return job
     _must_be_ambiguous(job)
-    account(step, job).release(error)
+    books = account(step, job)
+    books.release(error)
     _open_again(step, job)
-    return move(step, job, S.RELEASED, error=error, retryable=True)
+    return move(step, job, S.RELEASED, books, error=error, retryable=True)
 
 
 def not_charged(step: Step, job_id: str, said: str, duplicate_up_to: Money | None) -> Job:
@@ -125,10 +121,11 @@ def not_charged(step: Step, job_id: str, said: str, duplicate_up_to: Money | Non
     if job.state is S.RELEASED and job.error == error:
         return job
     _must_be_ambiguous(job)
-    account(step, job).release(error)
+    books = account(step, job)
+    books.release(error)
     if duplicate_up_to is not None:
         _open_again(step, job)
-    return move(step, job, S.RELEASED, error=error, duplicate_allowed_nanos=_nanos(duplicate_up_to))
+    return move(step, job, S.RELEASED, books, error=error, duplicate_allowed_nanos=_nanos(duplicate_up_to))
 
 
 def write_off(step: Step, job_id: str, said: str, duplicate_up_to: Money | None) -> Job:
@@ -145,7 +142,7 @@ def write_off(step: Step, job_id: str, said: str, duplicate_up_to: Money | None)
     books.release(error)
     if duplicate_up_to is not None:
         _open_again(step, job)
-    return move(step, job, S.WRITTEN_OFF, error=error, duplicate_allowed_nanos=_nanos(duplicate_up_to))
+    return move(step, job, S.WRITTEN_OFF, books, error=error, duplicate_allowed_nanos=_nanos(duplicate_up_to))
 
 
 def _open_again(step: Step, job: Job) -> None:

@@ -24,7 +24,7 @@ from wan_pipeline.spend.entries import Account
 from wan_pipeline.spend.errors import UnknownJobError
 from wan_pipeline.spend.records import Basis, Job, JobState, RestoredTake
 from wan_pipeline.spend.tables import attempts, jobs, owners, takes
-from wan_pipeline.spend.transitions import Step
+from wan_pipeline.spend.transitions import Step, change
 
 OWNER = "restored"
 _RESTORABLE = frozenset({JobState.STORED, JobState.LOST})  # of which there is something in the bucket
@@ -252,7 +252,9 @@ class _Manifest:
                 account=None,  # no manifest says so, and nobody has to ask about a video that is stored
             )
         )
-        Account(connection, job_id, Money(0), None, None, self.step.now).bill(billed, basis, self._note)
+        books = Account(connection, job_id, Money(0), None, None, self.step.now)
+        books.bill(billed, basis, self._note)
+        change(self.step, job_id, **books.close())
 
     def _add_take(self, shot: str, number: int, job_id: str, own_digest: str) -> None:
         query = sa.select(takes.c.job_id).where(takes.c.shot == shot, takes.c.take == number)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection, RowMapping
 
 from wan_pipeline.money import ZERO, Money
@@ -34,6 +35,22 @@ _MONEY_COLUMNS = {
     "billed_nanos": "billed",
     "duplicate_allowed_nanos": "duplicate_allowed",
 }
+
+
+# Made once: making a statement takes longer than running it.
+_JOB = sa.select(jobs).where(jobs.c.id == bindparam("of_id"))
+_JOB_LOCKED = _JOB.with_for_update()
+_LATEST = (
+    sa.select(jobs)
+    .where(jobs.c.request_hash == bindparam("of_request"), jobs.c.simulated == bindparam("of_kind"))
+    .order_by(jobs.c.repeat.desc())
+    .limit(1)
+)
+_LATEST_LOCKED = _LATEST.with_for_update()
+_CURRENT_TAKE = sa.select(takes).where(takes.c.shot == bindparam("of_shot")).order_by(takes.c.take.desc()).limit(1)
+_CURRENT_TAKE_OF_KIND = _CURRENT_TAKE.join(jobs, jobs.c.id == takes.c.job_id).where(
+    jobs.c.simulated == bindparam("of_kind")
+)
 
 
 def _money(nanos: int | None) -> Money | None:
@@ -69,8 +86,7 @@ def to_entry(row: RowMapping) -> MoneyEntry:
 
 def job(connection: Connection, job_id: str, *, lock: bool = False) -> Job:
     """The job; `lock`: nobody else changes it before this transaction ends. Raises UnknownJobError."""
-    query = sa.select(jobs).where(jobs.c.id == job_id)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    row = connection.execute(_JOB_LOCKED if lock else _JOB, {"of_id": job_id}).mappings().first()
     if row is None:
         raise UnknownJobError(f"the ledger has no job {job_id}")
     return to_job(row)
@@ -78,13 +94,8 @@ def job(connection: Connection, job_id: str, *, lock: bool = False) -> Job:
 
 def latest_job(connection: Connection, request_hash: str, *, simulated: bool, lock: bool = False) -> Job | None:
     """The job that bought this very request last."""
-    query = (
-        sa.select(jobs)
-        .where(jobs.c.request_hash == request_hash, jobs.c.simulated == simulated)
-        .order_by(jobs.c.repeat.desc())
-        .limit(1)
-    )
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    values = {"of_request": request_hash, "of_kind": simulated}
+    row = connection.execute(_LATEST_LOCKED if lock else _LATEST, values).mappings().first()
     return None if row is None else to_job(row)
 
 
@@ -124,6 +135,28 @@ def open_jobs(connection: Connection, shots: Sequence[str] | None, simulated: bo
     return sorted(found, key=lambda job: (job.claimed_at, job.id))
 
 
+def holders(connection: Connection, *, simulated: bool) -> list[str | None]:
+    """Who holds open jobs. An index alone tells."""
+    query = sa.select(jobs.c.owner).where(jobs.c.state.in_(sorted(OPEN_STATES)), jobs.c.simulated == simulated)
+    return list(connection.execute(query.distinct()).scalars())
+
+
+def open_jobs_of(connection: Connection, owners: Collection[str | None], *, simulated: bool) -> list[Job]:
+    """What these hold (None: what nobody does)."""
+    if not owners:
+        return []
+    of_them = jobs.c.owner.in_(sorted(owner for owner in owners if owner is not None))
+    whose = of_them | jobs.c.owner.is_(None) if None in owners else of_them
+    query = sa.select(jobs).where(jobs.c.state.in_(sorted(OPEN_STATES)), jobs.c.simulated == simulated, whose)
+    return [to_job(row) for row in connection.execute(query).mappings()]
+
+
+def held(connection: Connection, owner: str, state: JobState) -> list[Job]:
+    """What this holder has in that state."""
+    query = sa.select(jobs).where(jobs.c.state == state.value, jobs.c.owner == owner)
+    return [to_job(row) for row in connection.execute(query).mappings()]
+
+
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), _AT_ONCE):
         yield keys[start : start + _AT_ONCE]
@@ -137,10 +170,8 @@ def find_takes(connection: Connection, shot: str) -> list[Take]:
 
 def current_take(connection: Connection, shot: str, simulated: bool | None) -> Take | None:
     """The shot's latest take; `simulated`: the latest one that is (not) so."""
-    query = sa.select(takes).where(takes.c.shot == shot).order_by(takes.c.take.desc()).limit(1)
-    if simulated is not None:
-        query = query.join(jobs, jobs.c.id == takes.c.job_id).where(jobs.c.simulated == simulated)
-    row = connection.execute(query).mappings().first()
+    query = _CURRENT_TAKE if simulated is None else _CURRENT_TAKE_OF_KIND
+    row = connection.execute(query, {"of_shot": shot, "of_kind": simulated}).mappings().first()
     return None if row is None else to_take(row)
 
 

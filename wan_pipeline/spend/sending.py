@@ -11,10 +11,10 @@ claim with room opens the same job again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from wan_pipeline.spend import budget, limits, rows
 from wan_pipeline.spend.records import Budgets, Job, JobState, OverBudget, ProviderBusy, SubmitLimits
-from wan_pipeline.spend.tables import jobs
 from wan_pipeline.spend.transitions import Step, give_up, move, not_allowed, only_holder, open_attempt
 
 S = JobState
@@ -52,10 +52,9 @@ def begin_attempt(
     busy = limits.busy(step.connection, limits_, job.provider, step.now, simulated=job.simulated)
     if busy is not None:
         return busy
-    if budgets is not None:
-        counted_today(step, job)
-    open_attempt(step, job_id, again.attempt_id, step.holder.id, sent_with)
-    move(step, job, S.SUBMITTING, error=None)
+    today = counted_today(step, job) if budgets is not None else {}
+    sent = open_attempt(step, job_id, again.attempt_id, step.holder.id, sent_with)
+    move(step, job, S.SUBMITTING, error=None, **today, **sent)
     return again.attempt_id
 
 
@@ -71,10 +70,9 @@ def no_room_today(step: Step, job: Job, budgets: Budgets) -> OverBudget | None:
     return over
 
 
-def counted_today(step: Step, job: Job) -> None:
-    """Its hold counts from now on in today's budgets."""
-    if not _is_of_today(step, job):
-        step.connection.execute(jobs.update().where(jobs.c.id == job.id).values(claimed_at=step.now))
+def counted_today(step: Step, job: Job) -> dict[str, Any]:
+    """The column that makes its hold count in today's budgets from now on, where it does not yet."""
+    return {} if _is_of_today(step, job) else {"claimed_at": step.now}
 
 
 def _is_of_today(step: Step, job: Job) -> bool:

@@ -44,10 +44,14 @@ class Transacting:
         fold = next(self._steps) % FOLD_EVERY == 0
 
         def transaction(connection: Connection) -> T:
-            if lock is not None:
+            if lock is None:
+                moment = now or self._database.now(connection)
+            elif now is None:  # after the lock: claims are dated in the order in which they happen
+                moment = self._database.locked_now(connection, lock)
+            else:
                 self._database.lock(connection, lock)
-            # The time is asked for after the lock: claims are dated in the order in which they happen.
-            done = work(Step(connection, now or self._database.now(connection), self._holder))
+                moment = now
+            done = work(Step(connection, moment, self._holder))
             if fold:
                 totals.fold(connection)
             return done

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from wan_pipeline.money import Money
@@ -49,6 +50,15 @@ ARROWS: Mapping[JobState, frozenset[JobState]] = {
 # or a person has written it off, and what was bought in their place is under way.
 _GIVEN_UP = frozenset({S.RELEASED, S.WRITTEN_OFF})
 
+# Made once: making a statement takes longer than running it.
+_CHANGE = jobs.update().where(jobs.c.id == bindparam("of_id")).returning(jobs)
+_SENT_BEFORE = sa.select(sa.func.coalesce(sa.func.max(attempts.c.n), 0) + 1).where(
+    attempts.c.job_id == bindparam("of_job")
+)
+_OPEN_ATTEMPT = attempts.insert().values(n=_SENT_BEFORE.scalar_subquery())
+_CLOSE_ATTEMPT = attempts.update().where(attempts.c.id == bindparam("of_id"))
+_VIDEO_OF_TAKES = takes.update().where(takes.c.job_id == bindparam("of_id"))
+
 _DEAREST = Money.usd(1_000_000)  # for one video; what a provider reports beyond it is a slip of its decimal point
 
 
@@ -65,36 +75,35 @@ def account(step: Step, job: Job) -> Account:
     return Account(step.connection, job.id, job.held, job.billed, job.basis, step.now)
 
 
-def move(step: Step, job: Job, to: JobState, **values: Any) -> Job:
-    """Walks one arrow. Raises LedgerError where there is none. What was true of the old state alone ends with it."""
+def move(step: Step, job: Job, to: JobState, books: Account | None = None, **values: Any) -> Job:
+    """Walks one arrow, and closes the job's books where they are given. Raises LedgerError where there is no such arrow.
+    What was true of the old state alone ends with it."""
     if to not in ARROWS[job.state]:
         raise not_allowed(job, to)
-    values = {"retryable": False, "next_look_at": None} | values
-    step.connection.execute(
-        jobs.update().where(jobs.c.id == job.id).values(state=to.value, updated_at=step.now, **values)
-    )
-    return rows.job(step.connection, job.id)
+    money = {} if books is None else books.close()
+    return change(step, job.id, **{"retryable": False, "next_look_at": None, "state": to.value, **money, **values})
+
+
+def change(step: Step, job_id: str, **values: Any) -> Job:
+    """Writes these columns of a row that is locked; gives the job as it is then."""
+    parameters = {"of_id": job_id, "updated_at": step.now, **values}
+    return rows.to_job(step.connection.execute(_CHANGE, parameters).mappings().one())
 
 
 # --- attempts ---
 
 
-def open_attempt(step: Step, job_id: str, attempt_id: str, owner: str, account: str | None) -> None:
-    """Writes the attempt's row; the caller moves the job to `submitting` in the same transaction. `account`: whose key it
-    is to be sent with."""
-    last = step.connection.execute(sa.select(sa.func.max(attempts.c.n)).where(attempts.c.job_id == job_id)).scalar()
-    step.connection.execute(
-        attempts.insert().values(
-            id=attempt_id, job_id=job_id, n=(last or 0) + 1, owner=owner, began_at=step.now, account=account
-        )
-    )
-    step.connection.execute(jobs.update().where(jobs.c.id == job_id).values(attempt_id=attempt_id, sent_at=step.now))
+def open_attempt(step: Step, job_id: str, attempt_id: str, owner: str, account: str | None) -> dict[str, Any]:
+    """Writes the attempt's row; gives the columns of the job's, which the caller moves to `submitting` with them in the same
+    transaction. `account`: whose key it is to be sent with."""
+    attempt = {"id": attempt_id, "job_id": job_id, "owner": owner, "began_at": step.now, "account": account}
+    step.connection.execute(_OPEN_ATTEMPT, {**attempt, "of_job": job_id})
+    return {"attempt_id": attempt_id, "sent_at": step.now}
 
 
 def close_attempt(step: Step, attempt_id: str, outcome: str, detail: str) -> None:
-    step.connection.execute(
-        attempts.update().where(attempts.c.id == attempt_id).values(outcome=outcome, detail=detail, ended_at=step.now)
-    )
+    end = {"outcome": outcome, "detail": detail, "ended_at": step.now}
+    step.connection.execute(_CLOSE_ATTEMPT, {"of_id": attempt_id, **end})
 
 
 # --- answers to a POST: proven by the attempt ---
@@ -138,6 +147,7 @@ def mark_accepted(
         step,
         job,
         S.SUBMITTED,
+        books,
         provider_job_id=provider_job_id,
         submitted_at=step.now,
         error=None,
@@ -166,9 +176,9 @@ def mark_rejected(step: Step, job_id: str, attempt_id: str | None, reason: str, 
 
 def give_up(step: Step, job: Job, reason: str, retryable: bool) -> Job:
     """-> rejected, without asking who says so: for claim.py, which has found out that nobody holds it."""
-    moved = move(step, job, S.REJECTED, error=reason, retryable=retryable)
-    account(step, moved).release("rejected" if not retryable else "not accepted; may be tried again")
-    return rows.job(step.connection, job.id)
+    books = account(step, job)
+    books.release("rejected" if not retryable else "not accepted; may be tried again")
+    return move(step, job, S.REJECTED, books, error=reason, retryable=retryable)
 
 
 def mark_ambiguous(step: Step, job_id: str, attempt_id: str, reason: str) -> Job:
@@ -198,19 +208,15 @@ def mark_generated(
     job = rows.job(step.connection, job_id, lock=True)
     only_holder(step, job, S.GENERATED)
     reported, _ = _plausible(reported, "")
+    books = account(step, job)
     if reported is not None:
-        books = account(step, job)
         books.bill(reported, Basis.REPORTED, "reported with the result")
         books.release("billed as reported")
     bare_url = result_url.partition("#")[0].partition("?")[0]  # what follows may be a signature
     if job.state is S.GENERATED:
-        step.connection.execute(
-            jobs.update()
-            .where(jobs.c.id == job.id)
-            .values(result_url=bare_url, result_expires_at=expires_at, updated_at=step.now)
-        )
-        return rows.job(step.connection, job_id)
-    return move(step, job, S.GENERATED, result_url=bare_url, result_expires_at=expires_at, generated_at=step.now)
+        return change(step, job_id, **books.close(), result_url=bare_url, result_expires_at=expires_at)
+    result = {"result_url": bare_url, "result_expires_at": expires_at, "generated_at": step.now}
+    return move(step, job, S.GENERATED, books, **result)
 
 
 def mark_fetch_failed(step: Step, job_id: str, reason: str, next_fetch_at: datetime) -> Job:
@@ -221,12 +227,7 @@ def mark_fetch_failed(step: Step, job_id: str, reason: str, next_fetch_at: datet
     if job.state not in (S.SUBMITTED, S.GENERATED):
         raise LedgerError(f"job {job.id} ({job.shot}) is {job.state}: there is nothing to collect")
     only_holder(step, job, job.state)
-    step.connection.execute(
-        jobs.update()
-        .where(jobs.c.id == job.id)
-        .values(fetches=job.fetches + 1, next_fetch_at=next_fetch_at, error=reason, updated_at=step.now)
-    )
-    return rows.job(step.connection, job_id)
+    return change(step, job_id, fetches=job.fetches + 1, next_fetch_at=next_fetch_at, error=reason)
 
 
 def mark_stored(step: Step, job_id: str, video: StoredVideo) -> Job:
@@ -235,10 +236,12 @@ def mark_stored(step: Step, job_id: str, video: StoredVideo) -> Job:
     if job.state is S.STORED and job.video_sha256 == video.sha256:
         return job
     only_holder(step, job, S.STORED)
-    moved = move(
+    step.connection.execute(_VIDEO_OF_TAKES, {"of_id": job_id, "video_uri": video.uri})
+    return move(
         step,
         job,
         S.STORED,
+        _billed_as_quoted_unless_said(step, job, "stored"),
         stored_at=step.now,
         video_uri=video.uri,
         video_key=video.key,
@@ -248,8 +251,6 @@ def mark_stored(step: Step, job_id: str, video: StoredVideo) -> Job:
         poster_uri=video.poster_uri,
         error=None,
     )
-    step.connection.execute(takes.update().where(takes.c.job_id == job_id).values(video_uri=video.uri))
-    return _bill_as_quoted_unless_said(step, moved, "stored")
 
 
 def mark_failed(step: Step, job_id: str, reason: str, billed: Money | None) -> Job:
@@ -260,11 +261,10 @@ def mark_failed(step: Step, job_id: str, reason: str, billed: Money | None) -> J
     if job.state is S.FAILED and billed in (None, job.billed):
         return job
     only_holder(step, job, S.FAILED)
-    moved = move(step, job, S.FAILED, error=reason)
+    books = account(step, job)
     if billed is not None:
-        books = account(step, moved)
         books.bill(billed, Basis.REPORTED, "failed, billed as the provider says or its rules do")
-    return _bill_as_quoted_unless_said(step, rows.job(step.connection, job_id), "failed")
+    return move(step, job, S.FAILED, _billed_as_quoted_unless_said(step, job, "failed", books), error=reason)
 
 
 def mark_lost(step: Step, job_id: str, reason: str, kept_key: str | None) -> Job:
@@ -273,15 +273,16 @@ def mark_lost(step: Step, job_id: str, reason: str, kept_key: str | None) -> Job
     if job.state is S.LOST:
         return job
     only_holder(step, job, S.LOST)
-    return _bill_as_quoted_unless_said(step, move(step, job, S.LOST, error=reason, kept_key=kept_key), "lost")
+    books = _billed_as_quoted_unless_said(step, job, "lost")
+    return move(step, job, S.LOST, books, error=reason, kept_key=kept_key)
 
 
-def _bill_as_quoted_unless_said(step: Step, job: Job, end: str) -> Job:
-    books = account(step, job)
+def _billed_as_quoted_unless_said(step: Step, job: Job, end: str, books: Account | None = None) -> Account:
+    books = books or account(step, job)
     if books.billed is None:
         books.bill(job.quoted_high, Basis.QUOTED, f"{end}; the provider has not said what it charged")
     books.release(end)
-    return rows.job(step.connection, job.id)
+    return books
 
 
 def _plausible(reported: Money | None, note: str) -> tuple[Money | None, str]:
