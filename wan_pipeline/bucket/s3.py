@@ -217,6 +217,7 @@ class S3Bucket:
 
         async def call(fs: S3FileSystem) -> dict[str, Any]:
             if method == "list_objects_v2":
+                await fs.set_session()
                 client: Any = await fs.get_s3(self._name)
                 client.meta.events.register(s3_listing.EVENT, s3_listing.read_objects, unique_id=s3_listing.HANDLER)
             return await fs._call_s3(method, Bucket=self._name, **arguments)  # pyright: ignore[reportPrivateUsage]

@@ -34,7 +34,8 @@ from wan_pipeline.shots.spec import Sidecar
 from wan_pipeline.spend.inbox_index import Changes, InboxIndex, ListedObject
 
 MANY = 2_000  # changed objects; beyond, the shots are found all at once
-_TIME_TO_BUILD_S = 20.0  # of a tick are left for that when the reading ends
+_TIME_TO_BUILD_S = 20.0  # of a tick are left for that when the yamls are read
+_TIME_TO_END_S = 5.0  # when the listing is
 _GO_ON_WITHIN = timedelta(minutes=15)  # what was listed before that is listed again
 
 
@@ -67,7 +68,8 @@ class Upkeep:
         self._inbox = self._index.inbox
         self._url = self.opened.bucket.url
         self._bucket = readable_until(self.opened.bucket, self.deadline)
-        self._early = ReadableUntil(self.opened.bucket, self.deadline - _TIME_TO_BUILD_S)
+        self._to_list = readable_until(self.opened.bucket, self.deadline - _TIME_TO_END_S)
+        self._to_build = ReadableUntil(self.opened.bucket, self.deadline - _TIME_TO_BUILD_S)
         self._made_by = made_by(self.opened)
 
     def by_listing(self) -> bool:
@@ -81,7 +83,7 @@ class Upkeep:
             return self._all(known.listed_at or now)  # an earlier tick has listed it, and had no time for more
         goes_on = known.reached is not None and _is_recent(known.began_at, now)
         began_at = known.began_at if goes_on and known.began_at is not None else now
-        walk = _Walk(self._inbox, cast(Bucket, self._early), began_at, known.reached or "" if goes_on else "")
+        walk = _Walk(self._inbox, self._to_list, began_at, known.reached or "" if goes_on else "")
         changes = walk.go()
         end: dict[str, Any]
         if walk.is_over:
@@ -135,7 +137,7 @@ class Upkeep:
     def _all(self, listed_at: datetime) -> bool:
         """Every shot, from the objects that are kept. False where the time that is left is not enough."""
         try:
-            found = self.opened.discover_whole(cast(Bucket, _Kept(self._early, self._inbox.objects())))
+            found = self.opened.discover_whole(cast(Bucket, _Kept(self._to_build, self._inbox.objects())))
         except OutOfTimeError:
             return False
         update_index(self._index, found.shots, datetime.now(UTC), simulated=self.opened.simulated, listed=True)
