@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 
 import dagster as dg
@@ -34,3 +35,4 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> dg.Def
 
 
 defs = build_defs()
+gc.freeze()  # see defs/__init__.py

@@ -23,6 +23,11 @@ before = set(sys.modules)
 import wan_pipeline.definitions
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
+_FROZEN = """
+import gc
+import wan_pipeline.definitions
+print(gc.get_freeze_count(), len(gc.get_objects()))
+"""
 _TICKED = """
 import json, sys
 from datetime import UTC, datetime
@@ -60,6 +65,12 @@ def _heavy(modules: list[str]) -> set[str]:
 
 def test_loading_the_definitions_loads_nothing_heavy_beyond_what_dagster_itself_does() -> None:
     assert _heavy(json.loads(_told(_LOADED))) == set()
+
+
+def test_what_is_loaded_is_not_looked_through_for_garbage_again() -> None:
+    left_alone, looked_through = map(int, _told(_FROZEN).split())
+    assert left_alone > 50_000
+    assert looked_through < left_alone / 10
 
 
 def test_ticks_that_find_nothing_to_do_load_nothing_heavy(tmp_path: Path) -> None:
