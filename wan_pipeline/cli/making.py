@@ -160,12 +160,14 @@ def _drive(opened: OpenInstallation, asked: Asked, work: WorkList) -> tuple[list
             with subscribe(listen):
                 results = drive.run(pieces, lambda times: _told_to_stop(shown, times))
     errors = {key: result.error for result in results for key in result.piece.keys if result.error}
-    rows = [
-        row_of_finished(finished[shot.key])
-        if shot.key in finished
-        else row_of_lost_run(shot, errors.get(shot.key) or "its run ended without a word on it")
-        for shot in work.to_make
-    ]
+    rows: list[Row] = []
+    for shot in work.to_make:
+        end, error = finished.get(shot.key), errors.get(shot.key)
+        stopped_by_error = end is not None and end.verdict is Verdict.STOPPED and error and drive.stopped_by is None
+        if end is None or stopped_by_error:  # its run broke off: why is what a person needs to know
+            rows.append(row_of_lost_run(shot, error or "its run ended without a word on it"))
+        else:
+            rows.append(row_of_finished(end))
     return rows, drive.stopped_by
 
 

@@ -77,7 +77,7 @@ def video_metadata(finished: Finished, video: VideoResult, public_base_url: str 
         "model": dg.MetadataValue.text(video.model),
         "take": dg.MetadataValue.int(video.take),
         "resolution": dg.MetadataValue.text(video.resolution),
-        "video_seconds": dg.MetadataValue.float(video.duration_s),
+        "video_seconds": dg.MetadataValue.float(float(video.duration_s)),
         "quoted_usd": dg.MetadataValue.text(str(video.quoted)),
         "billed_usd": dg.MetadataValue.text("unknown" if video.billed is None else str(video.billed)),
         "basis": dg.MetadataValue.text(str(video.basis or "unknown")),
