@@ -34,6 +34,7 @@ from wan_pipeline.spend.tables import POSTGRES_SCHEMA
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 30
+_CACHE_KIB = 16_384  # of each SQLite connection at most: the upper levels of every index of a million jobs
 RETRY_FOR_S = (
     60.0  # a transaction that met a lock, a deadlock or a lost connection is begun again for at most this long
 )
@@ -175,6 +176,7 @@ def _sqlite_engine(url: URL) -> Engine:
         _enter_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]

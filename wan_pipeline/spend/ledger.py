@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
@@ -169,7 +168,7 @@ class Ledger(Questions, Ambiguities, Corrections):
         asks for it again and counts in today's from then on. OverBudget: today has no room; the job is given up
         (`rejected`, retryable, hold released), and the next claim with room opens it again. `account` as in claim.
         """
-        again = sending.Again(uuid4().hex)
+        again = sending.Again(claim.new_id())
         return self._step(
             lambda step: sending.begin_attempt(step, job_id, limits, budgets, again, account), now, lock=CLAIMS
         )
