@@ -7,7 +7,7 @@ the median of each is told. Beside each stands the bare one: `import dagster` be
 op that does nothing beside a run over a shot that is made already (both by `dagster api execute_run`, a command of Dagster's
 launchers), a code server of that job beside ours (from its start until it answers). The bytecode is compiled beforehand.
 
-Exits with 1 where loading the definitions takes more than 1.0 s (CPU) beyond `import dagster`.
+Exits with 1 where loading the definitions takes more than 1.0 s (CPU) beyond `import dagster`; --quick does not judge.
 """
 
 from __future__ import annotations
@@ -134,27 +134,28 @@ def main() -> int:
         write_shots(home / "bucket", 1)
         (home / "bare").mkdir()
         (home / "bare" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-        with simulator(home / "simulator", 0.1, 0, 10) as url, served(home / "bucket") as public:
-            environment = settings(home, url, public, 10)
-            bare = {key: value for key, value in environment.items() if not key.startswith("WAN_")}
-            bare["DAGSTER_HOME"] = str(home / "bare")
-            environment["DAGSTER_HOME"] = str(home / "home" / "dagster")
-            rows = starts(environment, bare)
-            if given.quick:
-                rows, given.rounds = rows[:2], 1
-            else:
-                _well(Child([*WAN_PIPELINE, "run"], environment))  # the shot is made
-            found: dict[str, list[Usage]] = defaultdict(list)
-            for number in range(given.rounds + 1):
-                for row in rows:
-                    used = row.measure()
-                    if number or given.rounds == 1:  # the first round compiles
-                        found[row.title].append(used)
+        nothing_is_asked = "http://127.0.0.1:9"
+        environment = settings(home, nothing_is_asked, nothing_is_asked, 10)
+        bare = {key: value for key, value in environment.items() if not key.startswith("WAN_")}
+        bare["DAGSTER_HOME"] = str(home / "bare")
+        environment["DAGSTER_HOME"] = str(home / "home" / "dagster")
+        rows = starts(environment, bare)
+        if given.quick:
+            rows, given.rounds = rows[:2], 1
+        else:
+            with simulator(home / "simulator", 0.1, 0, 10) as url, served(home / "bucket") as public:
+                _well(Child([*WAN_PIPELINE, "run"], settings(home, url, public, 10)))  # the shot is made
+        found: dict[str, list[Usage]] = defaultdict(list)
+        for number in range(given.rounds + 1):
+            for row in rows:
+                used = row.measure()
+                if number:  # the first round compiles
+                    found[row.title].append(used)
     print(report(found, rows))
     beyond_s = statistics.median(used.cpu_s for used in found[rows[1].title]) - statistics.median(
         used.cpu_s for used in found[rows[0].title]
     )
-    return 0 if beyond_s <= _MOST_S else 1
+    return 0 if given.quick or beyond_s <= _MOST_S else 1
 
 
 if __name__ == "__main__":
