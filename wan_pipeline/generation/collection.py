@@ -1,8 +1,8 @@
 """Collection: a finished job's result is downloaded, so many at once and what nears its expiry first, and published.
 
 The bytes go to the bucket's writer as they come and are hashed on the way; what has landed is proved to play, and only then
-published under its final name. What does not belong here: asking whether the job is finished, and when a
-failed collection is tried again (completion.py).
+published under its final name. What does not belong here: asking whether the job is finished, and when a failed collection
+is tried again (completion.py).
 """
 
 from __future__ import annotations
@@ -138,8 +138,7 @@ async def _gathered(response: httpx.Response) -> AsyncGenerator[list[bytes]]:
     """The body in lists of about so many bytes: a thread writes each, and many small ones would cost more than the bytes."""
     pieces: list[bytes] = []
     size = 0
-    # with an encoding (no one was asked for) it has to be undone; `aiter_bytes` copies each byte more often
-    async for piece in response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw():
+    async for piece in response.aiter_bytes():
         pieces.append(piece)
         size += len(piece)
         if size >= _CHUNK:
