@@ -49,10 +49,8 @@ class LeftBehind:
 
     async def _forgotten(self) -> list[Job]:
         """What this batch holds and nobody in it is at, for two looks in a row: an answer that is on its way has come."""
-        open_jobs = await self._desk.record(self._desk.ledger.open_jobs, simulated=self._desk.parts.simulated)
-        found = {
-            job.id: job for job in open_jobs if job.state is JobState.SUBMITTED and self._completer.is_forgotten(job)
-        }
+        held = await self._desk.record(self._desk.ledger.held, JobState.SUBMITTED)
+        found = {job.id: job for job in held if self._completer.is_forgotten(job)}
         seen_before, self._unattended = self._unattended, set(found)
         return [found[job_id] for job_id in seen_before & set(found)]
 
