@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from wan_pipeline.providers.base import InputRule, MediaInput, Model, Role, Slot
 from wan_pipeline.shots.shot import Shot
 
 _CHUNK = 1 << 20
+_USUAL_BYTES = 8 << 20  # an image that is no larger is read without asking for its size first
 _NO_LIMIT_BYTES = 200_000_000  # where a document sets no size: the house reads no input larger than this
 
 
@@ -89,22 +91,24 @@ class Inspector:
     def _read(self, key: str, slot: Slot, rule: InputRule) -> _Found | Problem | _Unread:
         from wan_pipeline.media.probe import probe_audio, probe_image, probe_video
 
+        allowed = rule.limits.max_bytes or _NO_LIMIT_BYTES
         try:
-            size_bytes = self._bucket.stat(key).size_bytes
-            allowed = rule.limits.max_bytes or _NO_LIMIT_BYTES
-            if size_bytes > allowed:
-                return Problem(
-                    key,
-                    "",
-                    f"{size_bytes:,} bytes",
-                    "the file is too large",
-                    f"At most {allowed:,} bytes ({rule.source}).",
-                )
             if isinstance(rule.limits, ImageLimits):
-                data = self._bucket.read(key)
+                data = self._bucket.read(key, 0, _USUAL_BYTES + 1)  # nearly always the one request
+                if len(data) > _USUAL_BYTES:
+                    size_bytes = self._bucket.stat(key).size_bytes
+                    if size_bytes > allowed:
+                        return _too_large(key, size_bytes, allowed, rule)
+                    data = self._bucket.read(key)  # anew: one version of it, from the beginning to the end
+                if len(data) > allowed:
+                    return _too_large(key, len(data), allowed, rule)
                 sha256 = hashlib.sha256(data).hexdigest()
                 return _Found(sha256, probe_image(io.BytesIO(data), len(data)))
             with self._bucket.open(key) as stream:
+                size_bytes = stream.seek(0, os.SEEK_END)
+                if size_bytes > allowed:
+                    return _too_large(key, size_bytes, allowed, rule)
+                stream.seek(0)
                 digest = hashlib.sha256()
                 while chunk := stream.read(_CHUNK):
                     digest.update(chunk)
@@ -118,6 +122,11 @@ class Inspector:
         except BucketError as error:
             remedy = "Run it again once the bucket answers."
             return _Unread(Problem(key, "", "", f"the file could not be read: {error}", remedy))
+
+
+def _too_large(key: str, size_bytes: int, allowed: int, rule: InputRule) -> Problem:
+    remedy = f"At most {allowed:,} bytes ({rule.source})."
+    return Problem(key, "", f"{size_bytes:,} bytes", "the file is too large", remedy)
 
 
 def _own_digest(shot: Shot, inputs: list[MediaInput]) -> str:

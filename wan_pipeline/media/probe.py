@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from wan_pipeline.media import png
 from wan_pipeline.media.info import ImageInfo, UnreadableMediaError
 from wan_pipeline.media.probe_av import probe_audio, probe_video
 from wan_pipeline.media.sniff import HEAD_BYTES, describe
@@ -53,8 +54,9 @@ _BROKEN = (
 
 
 def probe_image(stream: BinaryIO, size_bytes: int, max_pixels: int = MAX_DECODED_PIXELS) -> ImageInfo:
-    """The image in the stream. It is decoded in full, so that a truncated one is found, up to `max_pixels`; of a larger
-    one only the header is read, which is enough for the limits to refuse it.
+    """The image in the stream. It is decoded in full, so that a truncated one is found (a PNG: where its checksums do not
+    show that it is whole), up to `max_pixels`; of a larger one only the header is read, which is enough for the limits to
+    refuse it.
 
     Raises UnreadableMediaError.
     """
@@ -71,7 +73,7 @@ def probe_image(stream: BinaryIO, size_bytes: int, max_pixels: int = MAX_DECODED
         raise UnreadableMediaError(f"it is no image: it looks like {describe(head)}")
     with image:
         width, height = image.size
-        if width * height <= max_pixels:
+        if width * height <= max_pixels and not _is_whole_png(stream, image):
             _decode(image)
         if _is_turned(image):
             width, height = height, width
@@ -101,6 +103,15 @@ def _identify(stream: BinaryIO, head: bytes) -> ImageFile | None:
         reader: Any = factory(stream, "")  # pyright: ignore[reportArgumentType]
         return reader
     return None
+
+
+def _is_whole_png(stream: BinaryIO, image: ImageFile) -> bool:
+    if image.format != "PNG":
+        return False
+    at = stream.tell()  # the reader's
+    whole = png.is_whole(stream)
+    stream.seek(at)
+    return whole
 
 
 def _decode(image: ImageFile) -> None:

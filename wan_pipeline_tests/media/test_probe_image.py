@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wan_pipeline.bucket import BucketError
+from wan_pipeline.media import png
 from wan_pipeline.media.info import ImageInfo, UnreadableMediaError
 from wan_pipeline.media.probe import MAX_DECODED_PIXELS, probe_image
 from wan_pipeline_tests.media.samples import image_bytes, picture, video_bytes, wav_bytes
@@ -106,6 +107,29 @@ def test_a_truncated_image_is_found(format: str, part: float) -> None:
     data = image_bytes(format, 640, 480)
     reason = _reason(data[: int(len(data) * part)])
     assert "truncated or damaged" in reason or "header is broken" in reason
+
+
+def test_a_png_is_whole_by_its_checksums_and_damage_anywhere_is_found() -> None:
+    """Every byte of it is in a checksum, or is one."""
+    data = image_bytes("PNG", 64, 48)
+    assert png.is_whole(io.BytesIO(data))
+    for at in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[at] ^= 0x10
+        assert not png.is_whole(io.BytesIO(bytes(damaged)))
+        assert not png.is_whole(io.BytesIO(data[:at]))
+
+
+def test_a_whole_png_is_not_inflated_and_a_doubtful_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    monkeypatch.setattr("wan_pipeline.media.probe._decode", lambda image: decoded.append(image.format))
+    whole = image_bytes("PNG")
+    assert (probe(whole).width, decoded) == (320, [])
+    probe(whole[:-1])
+    text = b"tEXtSoftware\0x"
+    late = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    probe(whole[:-12] + late + whole[-12:])
+    assert decoded == ["PNG", "PNG"]
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2, "quality": 60}, {"mode": "CMYK"}])
