@@ -28,7 +28,7 @@ from wan_pipeline.defs.take_up import (
 )
 from wan_pipeline.defs.upkeep import Upkeep
 from wan_pipeline.shots.settling import left_to_settle
-from wan_pipeline.spend.shot_index import IndexedShot
+from wan_pipeline.spend.shot_index import WaitingShot
 
 TICK_SECONDS = 45  # Dagster gives a tick 60
 # A newcomer who copies an image into the demo's inbox waits for the next tick.
@@ -59,18 +59,19 @@ def bucket_sensor(context: dg.SensorEvaluationContext, installation: Installatio
 def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation) -> dg.SensorResult:
     now = datetime.now(UTC)
     index = opened.ledger.index
-    waiting = list(index.to_be_taken_up().values())
+    waiting = index.waiting()
     settle_s = opened.settings.settle_seconds
-    quiet = [row for row in waiting if _is_quiet(row, now, settle_s)]
-    later = [row for row in quiet if is_left_to_schedule(row)]
-    wanted = [row for row in quiet if not is_left_to_schedule(row)]
-    wanted.sort(key=lambda row: (not row.ready, row.key))
-    if wanted or later:
-        add_shots(instance, [row.key for row in [*wanted, *later]])
+    quiet = [shot for shot in waiting if _is_quiet(shot, now, settle_s)]
+    later = [shot for shot in quiet if is_left_to_schedule(shot)]
+    wanted = [shot for shot in quiet if not is_left_to_schedule(shot)]
+    wanted.sort(key=lambda shot: (not shot.ready, shot.key))
+    chosen = [shot.key for shot in wanted[:MAX_SHOTS_PER_TICK]]
+    if chosen or later:
+        add_shots(instance, [*chosen, *(shot.key for shot in later)])
     requests: list[Request] = []
-    if wanted:
-        requests = group_requests(instance.get_dynamic_partitions(SHOTS), wanted[:MAX_SHOTS_PER_TICK])
-    told = _told(index.count(), len(waiting) - len(quiet), sum(not is_due(row, now) for row in later))
+    if chosen:
+        requests = group_requests(instance.get_dynamic_partitions(SHOTS), index.load_some(chosen).values())
+    told = _told(index.count(), len(waiting) - len(quiet), sum(not is_due(shot, now) for shot in later))
     return dg.SensorResult(
         run_requests=run_requests(requests, AskedBy.SENSOR),
         skip_reason=None if requests else told,
@@ -78,8 +79,8 @@ def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation) -> dg.Senso
     )
 
 
-def _is_quiet(row: IndexedShot, now: datetime, settle_s: float) -> bool:
-    return row.modified_at is None or left_to_settle(row.modified_at, now, settle_s, row.version_seen_at) <= 0
+def _is_quiet(shot: WaitingShot, now: datetime, settle_s: float) -> bool:
+    return shot.modified_at is None or left_to_settle(shot.modified_at, now, settle_s, shot.version_seen_at) <= 0
 
 
 def _told(shots: int, unsettled: int, not_due: int) -> str:

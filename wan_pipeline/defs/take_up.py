@@ -20,7 +20,7 @@ from wan_pipeline.defs.partitions import Piece, contiguous_pieces
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy
 from wan_pipeline.generation.events import Finished, Verdict
 from wan_pipeline.shots.shot import Shot
-from wan_pipeline.spend.shot_index import MISTAKES, IndexedShot, SeenShot, ShotIndex
+from wan_pipeline.spend.shot_index import MISTAKES, IndexedShot, SeenShot, ShotIndex, WaitingShot
 
 RUN_KEY_TAG = "dagster/run_key"  # Dagster's name; a test compares it with the one it uses
 MAX_SHOTS_PER_TICK = 1_000  # 20 runs; also what the sensor's cursor has to hold
@@ -101,13 +101,13 @@ def is_unfinished(row: IndexedShot) -> bool:
     )
 
 
-def is_left_to_schedule(row: IndexedShot) -> bool:
+def is_left_to_schedule(row: IndexedShot | WaitingShot) -> bool:
     """A shot that was not due when this version was first seen is the schedule's, every other the sensor's; so no two
     ever ask for the same."""
     return row.not_before is not None and row.not_before > row.version_seen_at
 
 
-def is_due(row: IndexedShot, now: datetime) -> bool:
+def is_due(row: IndexedShot | WaitingShot, now: datetime) -> bool:
     return row.not_before is None or row.not_before <= now
 
 

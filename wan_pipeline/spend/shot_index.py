@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -69,6 +69,16 @@ class IndexedShot:
         return self.taken_up_version == self.version
 
 
+class WaitingShot(NamedTuple):
+    """Of a row of the index what decides when it is taken up; there may be very many of them."""
+
+    key: str
+    ready: bool
+    not_before: datetime | None
+    version_seen_at: datetime
+    modified_at: datetime | None
+
+
 class ShotIndex:
     """The table of that; every method is one transaction."""
 
@@ -100,15 +110,20 @@ class ShotIndex:
     def to_be_taken_up(self) -> dict[str, IndexedShot]:
         """Those about which there is something that no run has been asked to look at: a version that is new, or other
         mistakes (behind the "!" of a version), unless it was taken up in order and only broken since."""
+        return self._where(_has_news())
+
+    def waiting(self) -> list[WaitingShot]:
+        """The same, with less of each."""
         column = shot_index.c
-        only_broken = sa.func.substr(column.version, 1, sa.func.length(column.taken_up_version) + 1) == (
-            column.taken_up_version + MISTAKES
-        )
-        in_order = column.taken_up_version.not_like(f"%{MISTAKES}%")
-        news = column.taken_up_version.is_(None) | (
-            (column.taken_up_version != column.version) & (column.ready | ~(only_broken & in_order))
-        )
-        return self._where(column.gone_at.is_(None) & news)
+        query = sa.select(column.key, column.ready, column.not_before, column.version_seen_at, column.modified_at)
+        with self._database.read() as connection:
+            return [WaitingShot(*row) for row in connection.execute(query.where(_has_news()))]
+
+    def waiting_for_their_time(self) -> dict[str, IndexedShot]:
+        """Those of which no run has been asked to look at the present version, and that were not due when it was seen."""
+        column = shot_index.c
+        new = column.taken_up_version.is_distinct_from(column.version)
+        return self._where(NOT_AT_REST & new & (column.not_before > column.version_seen_at))
 
     def unfinished(self) -> dict[str, IndexedShot]:
         """Those of which the present version was taken up, and that no run has brought to an end."""
@@ -254,3 +269,11 @@ class ShotIndex:
 
         if rows:
             self._database.write(write)
+
+
+def _has_news() -> sa.ColumnElement[bool]:
+    column = shot_index.c
+    beginning = sa.func.substr(column.version, 1, sa.func.length(column.taken_up_version) + 1)
+    only_broken = (beginning == column.taken_up_version + MISTAKES) & column.taken_up_version.not_like(f"%{MISTAKES}%")
+    changed = (column.taken_up_version != column.version) & (column.ready | ~only_broken)
+    return NOT_AT_REST & column.gone_at.is_(None) & (column.taken_up_version.is_(None) | changed)

@@ -220,9 +220,9 @@ def test_what_a_run_has_seen_before_a_change_does_not_hide_the_change(opened: Op
     remember_begun(opened.ledger.index, old, now, simulated=True)
     remember_finished(opened.ledger.index, [Finished(old[0], Verdict.MADE)], now, simulated=True)
 
-    assert "a/one" not in opened.ledger.index.to_be_taken_up()
+    assert "a/one" not in {shot.key for shot in opened.ledger.index.waiting()}
     assert keep_up(opened)
-    assert "a/one" in opened.ledger.index.to_be_taken_up()
+    assert "a/one" in {shot.key for shot in opened.ledger.index.waiting()}
     assert kept(opened) == expected(opened)
 
 
