@@ -159,7 +159,8 @@ class Completer:
             try:
                 collected = await self._collector.collect(job, outcome.url)
             except DownloadError as error:
-                if error.expired and attempt + 1 < _NEW_URLS:
+                # What a list has told is not the last word: the job itself is asked for it.
+                if (error.expired or (outcome.listed and not error.stopped)) and attempt + 1 < _NEW_URLS:
                     continue
                 return await self._not_fetched(job, error)
             return await self._stored(job, collected)

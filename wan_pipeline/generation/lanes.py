@@ -6,22 +6,24 @@ Clients are connected when the first shot needs them and closed with the batch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.gate import Closed, Gate
-from wan_pipeline.generation.pace import Pace
+from wan_pipeline.generation.list_reading import ListReader
+from wan_pipeline.generation.pace import UsualTimes
 from wan_pipeline.generation.submission import Submitter
 from wan_pipeline.generation.waiting import Waiter
+from wan_pipeline.generation.watch import Watch
 from wan_pipeline.problems import ConfigurationError
-from wan_pipeline.providers.base import Model, ProviderClient
-from wan_pipeline.spend.records import Job, JobState, SubmitLimits
+from wan_pipeline.providers.base import ListsJobs, Model, ProviderClient
+from wan_pipeline.spend.records import SubmitLimits
 
-_TIMES_LOOKED_UP = 200
 _LOOKS_AT_ONCE = 3
 STOPPED = "the batch was stopped"
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -34,19 +36,32 @@ class Lane:
     gate: Gate
     submitter: Submitter
     limits: SubmitLimits
+    watch: Watch
+    reader: ListReader | None = None
     looks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOOKS_AT_ONCE))
-    _paces: dict[str, Pace] = field(default_factory=dict[str, Pace])
+    _times: dict[str, asyncio.Task[UsualTimes]] = field(default_factory=dict[str, "asyncio.Task[UsualTimes]"])
 
     def waiter(self, model: Model) -> Waiter:
-        """Polls jobs of this model, with what was learned of its times."""
-        return Waiter(self.desk, self.client, model, self._paces.setdefault(model.id, Pace()))
+        """Waits for jobs of this model, with what was learned of its times."""
+        return Waiter(self.desk, self.client, model, lambda: self._usual_times(model), self.watch, self.reader)
 
-    def remember(self, jobs: Iterable[Job]) -> None:
-        """Usual times from jobs that the ledger has seen through."""
-        for job in jobs:
-            if job.submitted_at and job.generated_at:
-                pace = self._paces.setdefault(job.model, Pace())
-                pace.learn((job.generated_at - job.submitted_at).total_seconds())
+    async def _usual_times(self, model: Model) -> UsualTimes:
+        """Of this model: the ledger is asked once, then they are learned by waiting."""
+        if model.id not in self._times:
+            self._times[model.id] = asyncio.create_task(self._looked_up(model))
+        return await asyncio.shield(self._times[model.id])
+
+    async def _looked_up(self, model: Model) -> UsualTimes:
+        times = UsualTimes()
+        ledger, simulated = self.desk.ledger, self.desk.parts.simulated
+        try:
+            newest_first = await self.desk.record(ledger.measured_times, model.provider, model.id, simulated=simulated)
+        except Exception:  # noqa: BLE001 - not to know them costs a few polls
+            _log.warning("the usual times of %s could not be looked up", model.id, exc_info=True)
+            return times
+        for each in reversed(newest_first):
+            times.learn((each.duration_s, each.resolution, each.has_audio), each.seconds)
+        return times
 
 
 class Lanes:
@@ -78,10 +93,11 @@ class Lanes:
         client = await self._stack.enter_async_context(self._desk.parts.connect(provider))
         gate = Gate(client.limits)
         limits = SubmitLimits(client.limits.max_in_flight, client.limits.submits_per_minute)
-        lane = Lane(self._desk, client, gate, Submitter(self._desk, client, gate, limits), limits)
-        jobs = await self._desk.record(self._desk.ledger.jobs, state=JobState.STORED, limit=_TIMES_LOOKED_UP)
-        lane.remember(job for job in reversed(jobs) if job.provider == provider)
-        return lane
+        watch = Watch(self._desk)
+        reader = ListReader(self._desk, client, watch.jobs) if isinstance(client, ListsJobs) else None
+        if reader is not None:
+            self._desk.aside(reader.read())
+        return Lane(self._desk, client, gate, Submitter(self._desk, client, gate, limits), limits, watch, reader)
 
     @property
     def busy(self) -> frozenset[str]:

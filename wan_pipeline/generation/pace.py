@@ -19,7 +19,7 @@ _BELIEVED_S = 900.0  # times seen beyond it may mislead: those of jobs that were
 _LONGEST_EARLY_S = 60.0
 _SHARE = 0.08  # of the time waited so far: how late a result is found at most, while nothing is known
 _OVERDUE_SHARE = 0.25
-_WATCHED_SHARE = 0.5  # the same for a job that a list is read for: that list may be wrong
+_WATCHED_SHARE, _WATCHED_S = 0.5, 5.0  # the same, and at least, for a job that a list is read for: it may be wrong
 _WATCHED_QUANTILES = (0.8, 0.96)
 _QUESTIONS_UNKNOWN = 12.0  # about one job, while nothing is known of its time
 _NEWS = 16  # a schedule is made anew when a sixteenth of the times it is made of is new
@@ -53,7 +53,7 @@ class Pace:
         following = bisect_right(moments, waited_s + _SHORTEST_S / 2)
         if following < len(moments):
             return max(_SHORTEST_S, self._believed(moments[following] - waited_s, waited_s))
-        wait_s = waited_s * (_WATCHED_SHARE if watched else _SHARE)
+        wait_s = max(_WATCHED_S, waited_s * _WATCHED_SHARE) if watched else waited_s * _SHARE
         if self._schedule is not None and not watched:  # overdue: at first as often as before, then seldomer
             wait_s = min(wait_s, self._schedule.last_gap_s + _OVERDUE_SHARE * (waited_s - self._schedule.moments[-1]))
         return min(_LONGEST_S, max(_SHORTEST_S, wait_s))

@@ -15,6 +15,7 @@ from wan_pipeline.generation.schedule import Distribution
 
 ENOUGH = 5  # times seen before they are believed
 _KEPT = 300
+_TIMES_OF_EACH = 3  # for each job that runs at once: those seen last may be the slowest of a batch
 _KNOTS = 48
 _BETWEEN_QUESTIONS = 0.05  # of a time that the ledger tells: how long before it the question before may have been asked
 _FIRST_QUESTION = 0.15  # the same, where it was found at the first question, and may have been there for long
@@ -28,8 +29,9 @@ class SeenTimes:
 
     def __init__(self) -> None:
         self.count = 0  # ever learned
-        self._seen: deque[float] = deque(maxlen=_KEPT)
+        self._seen: deque[float] = deque()
         self._running: dict[str, float] = {}
+        self._at_once = 0
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -48,10 +50,13 @@ class SeenTimes:
             between_s = min(took_s - asked_before_s, took_s * _FIRST_QUESTION)
         self._seen.append(took_s - between_s * (self.count * _GOLDEN % 1.0))
         self.count += 1
+        while len(self._seen) > max(_KEPT, _TIMES_OF_EACH * self._at_once):
+            self._seen.popleft()
 
     def runs(self, job_id: str, for_s: float) -> None:
-        """The provider says that this job was not at its end so long after its submission."""
+        """This job was not at its end so long after its submission, as its provider says; 0: it has been submitted."""
         self._running[job_id] = for_s
+        self._at_once = max(self._at_once, len(self._running))
 
     def over(self, job_id: str) -> None:
         """Nobody waits for this job any more."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from wan_pipeline.generation.desk import Desk
-from wan_pipeline.generation.pace import Pace
-from wan_pipeline.providers.base import Failed, InProgress, Model, PollError, ProviderClient, Succeeded
+from wan_pipeline.generation.list_reading import ListReader
+from wan_pipeline.generation.pace import UsualTimes
+from wan_pipeline.generation.watch import Watch, Watched, Woken
+from wan_pipeline.providers.base import Failed, InProgress, Model, PollError, PollOutcome, ProviderClient, Succeeded
 from wan_pipeline.spend.records import Job
 
 PATIENCE_S = 3 * 3600  # longer than the longest generation; afterwards the next run asks again
@@ -34,13 +37,24 @@ class GaveUp:
 
 
 class Waiter:
-    """Polls the jobs of one model."""
+    """Polls the jobs of one model. `usual_times`: of the model, once they are looked up. `reader`: of the provider's list,
+    where it has one: it may tell of an end before a poll does."""
 
-    def __init__(self, desk: Desk, client: ProviderClient, model: Model, pace: Pace) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        client: ProviderClient,
+        model: Model,
+        usual_times: Callable[[], Awaitable[UsualTimes]],
+        watch: Watch,
+        reader: ListReader | None,
+    ) -> None:
         self._desk = desk
         self._client = client
         self._model = model
-        self._pace = pace
+        self._usual_times = usual_times
+        self._watch = watch
+        self._reader = reader
 
     async def wait(self, job: Job, *, taken_over: bool = False) -> Succeeded | Failed | GaveUp:
         """Polls until the job has ended, the batch is stopped, or patience is at its end.
@@ -52,26 +66,34 @@ class Waiter:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         out_s = self._out_s(job) if taken_over else 0.0
+        times = await self._usual_times()
+        with self._watch.over(job, job.provider_job_id, times, out_s + loop.time() - began_s) as watched:
+            return await self._wait(job, watched, out_s, began_s, taken_over=taken_over)
+
+    async def _wait(
+        self, job: Job, watched: Watched, out_s: float, began_s: float, *, taken_over: bool
+    ) -> Succeeded | Failed | GaveUp:
+        loop = asyncio.get_running_loop()
         patience_s = max(PATIENCE_S - out_s, _LEAST_PATIENCE_S) if taken_over else PATIENCE_S
         unknown_since_s: float | None = None
         asked, seen, noted = False, False, ""
         while True:
             # A job taken over may have ended long ago: it is asked about at once.
-            wait_s = 0.0 if taken_over and not asked else self._pace.next_wait_s(out_s + loop.time() - began_s)
-            if await self._desk.sleep(wait_s):
+            outcome = await self._next(watched, at_once=taken_over and not asked)
+            if outcome is None:
                 return GaveUp("stopped while the provider works on it; the next run collects it", stopped=True)
-            outcome = await self._client.poll(self._model, job.provider_job_id)
             asked = True
             now_s = loop.time()
             match outcome:
                 case Succeeded():
                     if not taken_over:
-                        self._pace.learn(now_s - began_s)
+                        watched.took()
                     return outcome
                 case Failed():
                     return outcome
                 case InProgress():
                     seen, unknown_since_s = True, None
+                    watched.runs(watched.age_s)
                     if outcome.note and outcome.note != noted:
                         noted = outcome.note
                         _log.warning("%s, job %s: %s", job.shot, job.provider_job_id, noted)
@@ -84,6 +106,33 @@ class Waiter:
                     pass
             if now_s - began_s > patience_s:
                 return GaveUp(f"not ended after {PATIENCE_S // 3600} hours at {job.provider}", seen=seen)
+
+    async def _next(self, watched: Watched, *, at_once: bool) -> PollOutcome | None:
+        """What is heard of the job next, by a poll when it is time for one or by the list. None: the batch is stopped."""
+        while True:
+            covered = watched.covered
+            wait_s = 0.0 if at_once else watched.pace.next_wait_s(watched.age_s, watched=covered)
+            woken = await watched.sleep(wait_s)
+            if woken is Woken.STOPPED:
+                return None
+            if watched.told is None and (
+                at_once or watched.hinted or (woken is Woken.DUE and watched.covered is covered)
+            ):
+                outcome = await watched.unless_told(self._client.poll(self._model, watched.provider_job_id))
+                self._compare(watched, outcome)
+                if outcome is not None or watched.told is None:
+                    return outcome
+            if watched.told is not None:
+                return watched.told
+
+    def _compare(self, watched: Watched, outcome: PollOutcome | None) -> None:
+        """What a poll has found with what the list says."""
+        hinted, watched.hinted = watched.hinted, False
+        if self._reader is not None:
+            if isinstance(outcome, InProgress) and hinted:
+                self._reader.contradicted()
+            elif isinstance(outcome, Succeeded) and not hinted:
+                self._reader.found_by_poll(watched)
 
     def _out_s(self, job: Job) -> float:
         out_s = (self._desk.parts.clock() - (job.submitted_at or job.claimed_at)).total_seconds()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -228,12 +228,14 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """`expires_at`: until when the URL, or the provider's copy of the video, can be had, as far as anybody says."""
+    """`expires_at`: until when the URL, or the provider's copy of the video, can be had, as far as anybody says. `listed`: a
+    list has told it, and nobody has asked for this very job."""
 
     url: str
     reported: Money | None = None
     seconds_at_provider: float | None = None
     expires_at: datetime | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,44 @@ class PollError:
 
 
 PollOutcome = InProgress | Succeeded | Failed | PollError
+
+
+# --- what a list of many jobs says ---
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """A row of a provider's list. `outcome`: what a poll would say of the job, as far as the row tells."""
+
+    provider_job_id: str
+    made_at: datetime | None
+    outcome: PollOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJobs:
+    """A page of the list: the rows of the jobs that were asked about. `oldest_at`: when the earliest job of the page was
+    made, where its rows tell. `is_last`: there is no further page."""
+
+    rows: tuple[ListedJob, ...]
+    oldest_at: datetime | None
+    is_last: bool
+
+
+@runtime_checkable
+class ListsJobs(Protocol):
+    """A client whose provider tells of many jobs at once. Not every one does."""
+
+    async def list_jobs(
+        self,
+        ended: Literal["succeeded", "failed"] | None,
+        made_after: datetime | None,
+        page: int,
+        about: Collection[str],
+    ) -> ListedJobs | PollError:
+        """A page (the first is 1) of the account's jobs that have ended so (None: of all) and were made after that moment by
+        the provider's clock, the newest first; of them the rows of those with these ids."""
+        ...
 
 
 # --- what became of a submission whose answer was lost ---

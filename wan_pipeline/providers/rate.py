@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -35,16 +33,12 @@ class _Waiting:
 class AskingRate:
     """Of one account at one provider. May be used from several threads, in each on its event loop."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, per_minute: int) -> None:
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._timers: dict[asyncio.AbstractEventLoop, asyncio.TimerHandle] = {}
         self._number = count()
-        self._full_at_s = float("-inf")  # when what was asked would be spent at the steady pace
-        self._paused_until_s = float("-inf")
-        self._refused_at_s = float("-inf")
-        self._slowness = 1.0
+        self._forget()
         self.set(per_minute)
 
     def set(self, per_minute: int) -> None:
@@ -55,9 +49,9 @@ class AskingRate:
 
     async def turn(self, ahead_s: float = 0.0) -> None:
         """Waits until it is this question's turn. `ahead_s`: it is as urgent as one that came due so much earlier."""
-        now_s = self._clock()
         loop = asyncio.get_running_loop()
         with self._lock:
+            now_s = self._now_s()
             if not self._waiting and self._take(now_s):
                 return
             waiting = _Waiting(now_s - ahead_s, next(self._number), loop, loop.create_future())
@@ -68,7 +62,7 @@ class AskingRate:
     def refused(self, wait_s: float | None) -> None:
         """The provider said: too many. `wait_s`: it said for how long."""
         with self._lock:
-            now_s = self._clock()
+            now_s = self._now_s()
             if wait_s:
                 self._paused_until_s = max(self._paused_until_s, now_s + min(wait_s, _PAUSE_AT_MOST_S))
             if now_s - self._refused_at_s > _REFUSALS_ARE_ONE_S:
@@ -80,6 +74,18 @@ class AskingRate:
         if self._slowness > 1:
             with self._lock:
                 self._slowness = max(1.0, self._slowness * _QUICKER)
+
+    def _forget(self) -> None:
+        self._latest_s = self._full_at_s = self._paused_until_s = self._refused_at_s = float("-inf")
+        self._slowness = 1.0
+
+    def _now_s(self) -> float:
+        """By the loop's clock: one for all loops of a process, but for tests in which each begins anew."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s < self._latest_s:
+            self._forget()
+        self._latest_s = now_s
+        return now_s
 
     def _take(self, now_s: float) -> bool:
         if self._wait_s(now_s) > 0:
@@ -95,7 +101,7 @@ class AskingRate:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """Lets in whose turn it is, on whatever loop; and looks again on this one while any of its own wait."""
         with self._lock:
-            now_s = self._clock()
+            now_s = self._now_s()
             while self._waiting:
                 if self._waiting[0].turn.cancelled() or self._waiting[0].loop.is_closed():
                     heapq.heappop(self._waiting)

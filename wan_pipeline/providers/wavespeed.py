@@ -6,9 +6,10 @@ The model's id is part of the path. It says nothing about what it charges. Statu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from wan_pipeline.money import ZERO
@@ -19,6 +20,7 @@ from wan_pipeline.providers.base import (
     Failed,
     InProgress,
     JsonObject,
+    ListedJobs,
     LostSubmission,
     Model,
     Order,
@@ -26,12 +28,14 @@ from wan_pipeline.providers.base import (
     PollOutcome,
     SearchResult,
     SubmitOutcome,
+    Succeeded,
 )
 from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.providers.http import Answer
 from wan_pipeline.providers.meaning import refusal_inside
 from wan_pipeline.providers.price_answer import ProviderPrice
 from wan_pipeline.providers.wavespeed_books import BILLINGS, Books
+from wan_pipeline.providers.wavespeed_list import AHEAD_OF_POLLS_S, LIST_PATH, list_question, read_list
 from wan_pipeline.providers.wavespeed_look import KEEPS, WaveSpeedLook
 from wan_pipeline.providers.wavespeed_prices import PATH as PRICE_PATH
 from wan_pipeline.providers.wavespeed_prices import price_question, read_price
@@ -97,6 +101,24 @@ class WaveSpeedClient(HttpProviderClient):
                 return PollError("wavespeed answered without a status")
             case _:
                 return InProgress(self._words(status), self._words(f"status {status} is in no document of WaveSpeed"))
+
+    async def list_jobs(
+        self,
+        ended: Literal["succeeded", "failed"] | None,
+        made_after: datetime | None,
+        page: int,
+        about: Collection[str],
+    ) -> ListedJobs | PollError:
+        """See `base.ListsJobs`. A row is a whole prediction (wavespeed_list.py), and is read as a poll's answer."""
+        answer = await self._http.ask(LIST_PATH, list_question(ended, made_after, page), AHEAD_OF_POLLS_S)
+        if isinstance(answer, PollError):
+            return answer
+        read = read_list(as_object(answer.payload), about, self._http.secrets, self._read_row)
+        return PollError(self._words(f"wavespeed's list: {read.reason}")) if isinstance(read, PollError) else read
+
+    def _read_row(self, row: JsonObject) -> PollOutcome:
+        outcome = self._read_poll(Answer({"data": row}, {}))
+        return replace(outcome, listed=True) if isinstance(outcome, Succeeded) else outcome
 
     def _failed(self, data: JsonObject, status: str) -> Failed:
         """A failed job is refunded (README, sure: B). Of the other ends nobody says so: what they cost is unknown."""

@@ -23,7 +23,7 @@ from wan_pipeline.providers.words import amount_in, as_object, job_id_in, messag
 
 PREDICTIONS = "WaveSpeed /api/v3/predictions"
 BILLINGS = "WaveSpeed /api/v3/billings/search"
-_PAGE = 100
+PAGE = 100
 _ROWS = ("items", "list", "predictions", "billings", "records", "data")
 _MONEY_IN = ("refund", "recharge", "topup", "top_up", "deposit", "bonus", "grant", "coupon", "gift")
 
@@ -91,8 +91,8 @@ class Books:
         found: dict[str, JsonObject] = {}
         total: int | None = None
         for page in range(1, MAX_PAGES + 1):
-            data = await self._page(path, asked | {"page": page, "page_size": _PAGE})
-            rows, has_more = _rows_of(data), as_object(data).get("has_more")
+            data = await self._page(path, asked | {"page": page, "page_size": PAGE})
+            rows, has_more = rows_of(data), as_object(data).get("has_more")
             total = _total_of(data) if total is None else total
             before = len(found)
             for row in rows:
@@ -105,7 +105,7 @@ class Books:
                 return list(found.values())
             if len(found) == before or has_more is False:
                 raise UnreadError(f"its pages end, or repeat, after {len(found)} rows{f' of {total}' if total else ''}")
-        raise UnreadError(f"it lists more than {MAX_PAGES * _PAGE:,} rows")
+        raise UnreadError(f"it lists more than {MAX_PAGES * PAGE:,} rows")
 
     async def _page(self, path: str, asked: JsonObject) -> Any:
         await self._pace.wait()
@@ -142,7 +142,7 @@ def deduction_in(row: JsonObject, secrets: Collection[str]) -> Deduction:
     )
 
 
-def _rows_of(data: object) -> list[JsonObject]:
+def rows_of(data: object) -> list[JsonObject]:
     """The rows of a page: `data` itself, or the list within it, where null is how some servers write an empty one."""
     rows = data
     if isinstance(data, dict):

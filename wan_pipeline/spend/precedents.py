@@ -130,6 +130,7 @@ def measured_times(
             jobs.c.state,
             jobs.c.owner,
             jobs.c.attempt_id,
+            jobs.c.doubted_at,
             jobs.c.claimed_at,
             jobs.c.submitted_at,
             jobs.c.generated_at,
@@ -147,7 +148,7 @@ def measured_times(
         sa.select(columns.submitted_at, columns.generated_at, columns.duration_s, columns.resolution, columns.has_audio)
         .join(attempts, attempts.c.id == columns.attempt_id)
         .where(columns.model == model, columns.state == JobState.STORED.value)
-        .where(columns.submitted_at.is_not(None), columns.generated_at.is_not(None))
+        .where(columns.submitted_at.is_not(None), columns.generated_at.is_not(None), columns.doubted_at.is_(None))
         .where(attempts.c.outcome == "accepted", attempts.c.owner == columns.owner)
         .order_by(columns.claimed_at.desc())
         .limit(at_most)

@@ -42,7 +42,7 @@ def asked(per_minute: int, questions: list[tuple[float, float]], refusals: froze
     """When each question (when it comes due, how much more urgent than that) had its turn, in the order of the turns."""
 
     async def work(clock: Callable[[], float]) -> list[tuple[float, int]]:
-        rate = AskingRate(per_minute, clock)
+        rate = AskingRate(per_minute)
         turns: list[tuple[float, int]] = []
 
         async def one(number: int, due_s: float, ahead_s: float) -> None:
@@ -86,7 +86,7 @@ def test_a_small_rate_makes_all_late_alike() -> None:
     """3,000 jobs that are asked about again and again, at a rate that allows each of them one question in ten minutes."""
 
     async def work(clock: Callable[[], float]) -> list[int]:
-        rate = AskingRate(300, clock)
+        rate = AskingRate(300)
         counts = [0] * 3000
 
         async def one(number: int) -> None:
@@ -105,7 +105,7 @@ def test_a_small_rate_makes_all_late_alike() -> None:
 
 def test_refusals_slow_everybody_down_and_answers_make_it_quicker_again() -> None:
     async def work(clock: Callable[[], float]) -> tuple[float, float, float]:
-        rate = AskingRate(600, clock)
+        rate = AskingRate(600)
 
         async def lasts_s(count: int) -> float:
             began = clock()
