@@ -5,15 +5,25 @@ What belongs here: names, defaults, meanings, and the refusal of what cannot be 
 
 from __future__ import annotations
 
+import re
+from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from wan_pipeline.money import Money
 from wan_pipeline.problems import ConfigurationError
+
+
+def _time_of_day(value: object) -> object:
+    if isinstance(value, str):
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("write hours and minutes of the UTC day: 03:00")
+        return time.fromisoformat(value)
+    return value
 
 
 class Settings(BaseSettings):
@@ -25,6 +35,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".wan"), alias="WAN_HOME")
     bucket_url_setting: str | None = Field(None, alias="WAN_BUCKET_URL")
     public_base_url: str | None = Field(None, alias="WAN_PUBLIC_BASE_URL")
+    # The SQS queue that the bucket's event notifications come to; and when (UTC) the bucket is listed all the same.
+    bucket_events_url: str | None = Field(None, alias="WAN_BUCKET_EVENTS_URL")
+    bucket_listing_at: Annotated[time, BeforeValidator(_time_of_day)] = Field(time(3), alias="WAN_BUCKET_LISTING_AT")
     ledger_url_setting: str | None = Field(None, alias="WAN_LEDGER_URL")
 
     shortapi_key: SecretStr | None = Field(None, alias="SHORTAPI_KEY")
@@ -104,7 +117,12 @@ class Settings(BaseSettings):
         return amounts
 
     @field_validator(
-        "shortapi_base_url", "aimlapi_base_url", "wavespeed_base_url", "public_base_url", "public_callback_url"
+        "shortapi_base_url",
+        "aimlapi_base_url",
+        "wavespeed_base_url",
+        "public_base_url",
+        "public_callback_url",
+        "bucket_events_url",
     )
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:

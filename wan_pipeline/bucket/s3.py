@@ -13,7 +13,7 @@ import io
 import os
 import re
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC
@@ -63,6 +63,16 @@ class S3Bucket:
     @property
     def url(self) -> str:
         return f"s3://{self._name}/{self._prefix}".rstrip("/")
+
+    @property
+    def name(self) -> str:
+        """The bucket's own, without the prefix."""
+        return self._name
+
+    def own_keys(self, keys: Iterable[str]) -> set[str]:
+        """Of keys as S3 has them, those below the prefix, as they are called here."""
+        found = {key.removeprefix(self._prefix) for key in keys if key.startswith(self._prefix)}
+        return {key for key in found if is_readable_key(key)}
 
     def __repr__(self) -> str:
         return f"S3Bucket({self.url!r})"

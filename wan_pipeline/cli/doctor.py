@@ -61,7 +61,7 @@ def _findings() -> Iterator[Finding]:
     what = "simulated providers, nothing is bought" if settings.mode == "demo" else "real providers: runs spend money"
     yield Finding("settings", "ok", f"WAN_MODE={settings.mode} ({what}); WAN_HOME={settings.home.absolute()}")
     yield from _unknown_variables()
-    for check in (_bucket, _inputs, _keys, _models, _prices, _ledger, _lost_answers, _dagster, _simulator):
+    for check in (_bucket, _events, _inputs, _keys, _models, _prices, _ledger, _lost_answers, _dagster, _simulator):
         yield from _guarded(check, settings)
 
 
@@ -108,6 +108,12 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
     yield Finding("bucket", "ok", f"{bucket.url} can be read and written")
     if some is None:
         yield Finding("inbox", "note", "inbox/ is empty", "put images there; `wan-pipeline demo` writes samples")
+
+
+def _events(settings: Settings) -> Iterator[Finding]:
+    from wan_pipeline.cli.doctor_events import told_events
+
+    yield from told_events(settings)
 
 
 def _inputs(settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from wan_pipeline.bucket.events import EventQueue
 from wan_pipeline.defs.jobs import make_videos
 from wan_pipeline.defs.partitions import SHOTS, add_shots
 from wan_pipeline.defs.resources import Installation, OpenInstallation
@@ -27,6 +28,7 @@ from wan_pipeline.defs.take_up import (
     write_cursor,
 )
 from wan_pipeline.defs.upkeep import Upkeep
+from wan_pipeline.defs.upkeep_by_events import by_events
 from wan_pipeline.shots.settling import left_to_settle
 from wan_pipeline.spend.shot_index import WaitingShot
 
@@ -50,10 +52,15 @@ def bucket_sensor(context: dg.SensorEvaluationContext, installation: Installatio
         if asked_for:
             # Dagster has kept the cursor, so it has launched the runs: these are taken up now.
             opened.ledger.index.mark_taken_up(list(asked_for), list(asked_for.values()), datetime.now(UTC))
-        if not Upkeep(opened, deadline).by_listing():
+        if not _keep_up(Upkeep(opened, deadline)):
             reason = f"{TICK_SECONDS} s were not enough to read {opened.bucket.url}; the next tick goes on from here"
             return dg.SensorResult(skip_reason=reason, cursor=write_cursor([]))
         return _take_up(context.instance, opened)
+
+
+def _keep_up(upkeep: Upkeep) -> bool:
+    url = upkeep.opened.settings.bucket_events_url
+    return upkeep.by_listing() if url is None else by_events(upkeep, EventQueue(url))
 
 
 def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation) -> dg.SensorResult:

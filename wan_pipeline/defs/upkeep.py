@@ -70,7 +70,7 @@ class Upkeep:
         self._bucket = readable_until(self.opened.bucket, self.deadline)
         self._to_list = readable_until(self.opened.bucket, self.deadline - _TIME_TO_END_S)
         self._to_build = ReadableUntil(self.opened.bucket, self.deadline - _TIME_TO_BUILD_S)
-        self._made_by = made_by(self.opened)
+        self.made_by = made_by(self.opened)
 
     def by_listing(self) -> bool:
         """Brings the index in line with the listing. False: the time was not enough, and the next tick goes on from here.
@@ -92,7 +92,7 @@ class Upkeep:
             end = {"began_at": began_at, "reached": walk.reached}
         else:
             return False
-        whole = walk.wrote_many or known.made_by != self._made_by
+        whole = walk.wrote_many or known.made_by != self.made_by
         if not whole:
             try:
                 whole = not self.apply(changes, **end)
@@ -141,7 +141,7 @@ class Upkeep:
         except OutOfTimeError:
             return False
         update_index(self._index, found.shots, datetime.now(UTC), simulated=self.opened.simulated, listed=True)
-        self._inbox.replace_names(self._url, found.named, made_by=self._made_by, fresh_at=listed_at)
+        self._inbox.replace_names(self._url, found.named, made_by=self.made_by, fresh_at=listed_at)
         return True
 
 

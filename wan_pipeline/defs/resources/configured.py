@@ -82,10 +82,21 @@ class SettingsResource(ConfiguredByVariables):
 class BucketResource(ConfiguredByVariables):
     """The bucket with `inbox/`, `videos/` and `reports/`: a folder, or S3."""
 
-    VARIABLES: ClassVar[Mapping[str, str]] = {"url": "WAN_BUCKET_URL", "public_base_url": "WAN_PUBLIC_BASE_URL"}
+    VARIABLES: ClassVar[Mapping[str, str]] = {
+        "url": "WAN_BUCKET_URL",
+        "public_base_url": "WAN_PUBLIC_BASE_URL",
+        "events_url": "WAN_BUCKET_EVENTS_URL",
+        "listing_at": "WAN_BUCKET_LISTING_AT",
+    }
 
     url: str | None = Field(None, description="s3://bucket/prefix, or a folder. Default: the folder bucket in WAN_HOME")
     public_base_url: str | None = Field(None, description="Where others can fetch the bucket's objects over HTTP.")
+    events_url: str | None = Field(
+        None, description="The SQS queue of the bucket's event notifications. Default: none, the bucket is listed"
+    )
+    listing_at: str | None = Field(
+        None, description="When (UTC) the bucket is listed although there is a queue. Default: 03:00"
+    )
 
 
 class LedgerResource(ConfiguredByVariables):
