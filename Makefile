@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo dev test soak check lock clean bench bench-reports runtime development validator
+.PHONY: help demo dev test soak check lock clean bench bench-all bench-reports runtime development validator
 
 # Where it is set, every process that is started compiles all of Dagster anew: 3 s of CPU each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -42,8 +42,14 @@ check: development ## style, types, layers, definitions, lock files
 	$(BIN)/dagster definitions validate -w workspace.yaml
 	.ci/check-locks
 
-bench: development ## how long 200 shots take against the ideal, and reports out of a small year
-	$(BIN)/python -m benchmarks.makespan $(ARGS)
+# Every benchmark that has a --quick; what each measures, and its figures, are in docs/benchmarks.md.
+BENCHMARKS = $(basename $(notdir $(shell grep -l '"--quick"' benchmarks/*.py)))
+bench: development ## every benchmark once, small: does it run? minutes
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name --quick $(ARGS); done
+	$(BIN)/python -m benchmarks.reports --jobs 3000
+
+bench-all: development ## every benchmark at its full size: an hour or two, on a machine that does nothing else
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name $(ARGS); done
 	$(BIN)/python -m benchmarks.reports
 
 bench-reports: development ## reports, export and reconciliation out of a million jobs, on SQLite and PostgreSQL
