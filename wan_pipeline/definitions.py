@@ -18,6 +18,7 @@ from wan_pipeline.defs.recovery import recovery_sensor
 from wan_pipeline.defs.reports import cost_reports, monthly_cost_reports
 from wan_pipeline.defs.resolving import resolve_job
 from wan_pipeline.defs.resources import resources
+from wan_pipeline.defs.retiring import daily_retirement, retire_shots
 from wan_pipeline.defs.schedules import daily_cost_report, due_shots, monthly_cost_report
 from wan_pipeline.defs.sensors import bucket_sensor
 
@@ -26,8 +27,24 @@ def build_defs(resource_overrides: Mapping[str, object] | None = None) -> dg.Def
     """The definitions. `resource_overrides` swaps resources by name: the one seam for tests and other deployments."""
     return dg.Definitions(
         assets=[shots_to_videos, cost_reports, monthly_cost_reports, focus_exports, reconciliations, budgets],
-        jobs=[make_videos, quote_shots, daily_report, monthly_report, focus_export_job, reconcile_books, resolve_job],
-        schedules=[due_shots, daily_cost_report, monthly_cost_report, monthly_focus_export, daily_reconciliation],
+        jobs=[
+            make_videos,
+            quote_shots,
+            daily_report,
+            monthly_report,
+            focus_export_job,
+            reconcile_books,
+            resolve_job,
+            retire_shots,
+        ],
+        schedules=[
+            due_shots,
+            daily_cost_report,
+            monthly_cost_report,
+            monthly_focus_export,
+            daily_reconciliation,
+            daily_retirement,
+        ],
         sensors=[bucket_sensor, recovery_sensor, changed_reports, changed_exports, alert_sensor],
         resources=resources(resource_overrides or {}),
         executor=dg.in_process_executor,

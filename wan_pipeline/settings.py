@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     wavespeed_polls_per_minute: int | None = Field(None, alias="WAN_WAVESPEED_POLLS_PER_MINUTE", ge=1)
 
     default_model: str | None = Field(None, alias="WAN_DEFAULT_MODEL")
+    retire_after_days: int | None = Field(None, alias="WAN_RETIRE_AFTER_DAYS", ge=1, le=36_500)
     settle_seconds: float = Field(5.0, alias="WAN_SETTLE_SECONDS", ge=0, le=604_800)  # a week; `run` waits that long
 
     @field_validator("campaign_budgets", mode="before")

@@ -36,6 +36,7 @@ COMMANDS = (
     "reconcile",
     "export",
     "alerts",
+    "retire",
     "doctor",
     "simulator",
     "receiver",

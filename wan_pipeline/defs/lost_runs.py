@@ -24,7 +24,7 @@ from wan_pipeline.defs.run_marks import OWNER_TAG
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.owners import is_alive, let_go_at
 
-_JOBS = frozenset({names.MAKE_VIDEOS, names.QUOTE_SHOTS, names.DAILY_REPORT, names.RESOLVE_JOB})
+_JOBS = frozenset({names.MAKE_VIDEOS, names.QUOTE_SHOTS, names.DAILY_REPORT, names.RESOLVE_JOB, names.RETIRE_SHOTS})
 _ASSETS = frozenset({names.SOURCE_IMAGES, names.SHOT_QUOTES, names.GENERATED_VIDEOS, names.COST_REPORTS, names.BUDGETS})
 _SURE_AFTER = timedelta(seconds=8)  # Dagster itself may be about to say so
 # A run lets its mark go where it ends in order, a moment before Dagster writes that down, and while its op waits for being

@@ -20,6 +20,7 @@ QUOTE_SHOTS: Final = "quote_shots"
 DAILY_REPORT: Final = "daily_report"
 MONTHLY_REPORT: Final = "monthly_report"
 RESOLVE_JOB: Final = "resolve_job"
+RETIRE_SHOTS: Final = "retire_shots"
 
 WITHIN_LIMITS: Final = "within_limits"
 PLAYABLE: Final = "playable"

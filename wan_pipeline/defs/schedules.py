@@ -48,8 +48,8 @@ def due_shots(context: dg.ScheduleEvaluationContext, installation: Installation)
     """One tick."""
     now = datetime.now(UTC)
     with installation.open() as opened:
-        new = opened.ledger.index.to_be_taken_up()
-        waiting = [row for row in new.values() if is_to_be_taken_up(row) and is_left_to_schedule(row)]
+        rows = opened.ledger.index.waiting_for_their_time()
+        waiting = [row for row in rows.values() if is_to_be_taken_up(row) and is_left_to_schedule(row)]
         requests = _due(context.instance, opened.ledger, [row for row in waiting if is_due(row, now)], now)
         # The moment that the tick is for: evaluated once more after a crash, it asks with the same keys.
         deferrals, more = deferred(context.instance, opened, now, context.scheduled_execution_time)

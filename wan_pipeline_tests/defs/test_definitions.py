@@ -107,6 +107,7 @@ def test_jobs_sensors_and_schedules_are_there_and_on() -> None:
         ("monthly_cost_report", "RUNNING", "UTC"),
         ("monthly_focus_export", "RUNNING", "UTC"),
         ("daily_reconciliation", "RUNNING", "UTC"),
+        ("daily_retirement", "RUNNING", "UTC"),
     }
 
 

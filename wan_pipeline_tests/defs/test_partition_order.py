@@ -6,9 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.schema import DynamicPartitionsTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wan_pipeline.defs import partition_order
 from wan_pipeline.defs.event_log import KeptEventLogStorage
 from wan_pipeline.defs.partition_order import GAP, in_order, keys_in_range, places_of
 from wan_pipeline.defs.partitions import SHOTS, contiguous_pieces
@@ -47,6 +49,12 @@ def test_pieces_and_ranges_are_those_that_all_partitions_give(
             if some:
                 assert keys_in_range(instance, some[0], some[-1]) == some
         assert keys_in_range(instance, "not a partition", KEYS[0]) == []
+
+
+def test_the_table_is_dagsters_own() -> None:
+    table = partition_order._TABLE  # pyright: ignore[reportPrivateUsage]
+    assert table.name == DynamicPartitionsTable.name
+    assert set(table.c.keys()) <= set(DynamicPartitionsTable.c.keys())
 
 
 def test_the_kept_keys_are_those_that_anybody_has_written(tmp_path: Path) -> None:

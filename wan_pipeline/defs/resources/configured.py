@@ -55,6 +55,7 @@ class SettingsResource(ConfiguredByVariables):
         "absent_after_seconds": "WAN_ABSENT_AFTER_SECONDS",
         "default_model": "WAN_DEFAULT_MODEL",
         "settle_seconds": "WAN_SETTLE_SECONDS",
+        "retire_after_days": "WAN_RETIRE_AFTER_DAYS",
         "alert_webhook_url": "WAN_ALERT_WEBHOOK_URL",
     }
 
@@ -74,6 +75,10 @@ class SettingsResource(ConfiguredByVariables):
     )
     default_model: str | None = Field(None, description="For shots that name no model.")
     settle_seconds: str | None = Field(None, description="How long a shot's files must be unchanged first. Default: 5")
+    retire_after_days: str | None = Field(
+        None,
+        description="Shots finished so many days ago leave the partitions. Default: only those whose files are gone",
+    )
     alert_webhook_url: str | None = Field(
         None, repr=False, description="Where alerts are posted as JSON; Slack accepts it. A secret. Default: nowhere"
     )
