@@ -22,6 +22,7 @@ from benchmarks.arena import WAN_PIPELINE, Child, settings
 
 PROMPT = "It moves."
 DURATION_S = 5
+_DAGSTER = (sys.executable, "-m", "dagster")
 _LOOK_EVERY_S = 0.1
 _LIMIT_S = 1200
 _BEATS = "SELECT count(*) FROM daemon_heartbeats WHERE daemon_type = 'QUEUED_RUN_COORDINATOR' AND timestamp >= ?"
@@ -147,9 +148,8 @@ class RunPerVideo:
         wanted = scene.names
         if again:
             stale = scene.folder / "stale.txt"
-            _one_by_one(
-                Child([sys.executable, "-m", "benchmarks.rivals.end_stale_runs"], environment, output=stale), took
-            )
+            ended = Child([sys.executable, "-m", "benchmarks.rivals.end_stale_runs"], environment, output=stale).wait()
+            took.add(ended.wall_s, ended.cpu_s)
             wanted = json.loads(stale.read_text().splitlines()[-1])
         since = datetime.now(UTC)
         command = [sys.executable, "-m", "dagster._daemon", "run", *self._module]
@@ -161,18 +161,9 @@ class RunPerVideo:
                     raise RuntimeError(f"Dagster's daemon has ended: {scene.output.read_text()[-2000:]}")
             began, cpu_before_s = time.monotonic(), daemon.cpu_so_far_s()
             if wanted:
-                launch = [
-                    sys.executable,
-                    "-m",
-                    "dagster",
-                    "job",
-                    "backfill",
-                    *self._module,
-                    "-j",
-                    "videos",
-                    "--noprompt",
-                ]
-                launched = Child([*launch, "--partitions", ",".join(wanted)], environment, output=scene.output).wait()
+                launch = [*_DAGSTER, "job", "backfill", *self._module, "-j", "videos", "--noprompt"]
+                launch += ["--partitions", ",".join(wanted)]
+                launched = Child(launch, environment, output=scene.output).wait()
                 took.add(0, launched.cpu_s)
             while time.monotonic() - began < _LIMIT_S:
                 if kill_at is not None and len(self.saved(scene)) >= kill_at:
@@ -213,11 +204,6 @@ def _until(way: Way, scene: Scene, child: Child, took: Took, kill_at: int | None
         time.sleep(_LOOK_EVERY_S)
     else:
         used = child.wait()
-    took.add(used.wall_s, used.cpu_s)
-
-
-def _one_by_one(child: Child, took: Took) -> None:
-    used = child.wait()
     took.add(used.wall_s, used.cpu_s)
 
 

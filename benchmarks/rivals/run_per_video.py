@@ -2,8 +2,8 @@
 
 It is Dagster's default for a backfill, and what its documentation advises for interfaces with limits ("One run per partition
 (default): unreliable data sources, API rate limits, fine-grained retry", docs.dagster.io/examples/mini-examples/
-partition-backfill-strategies). Storage (SQLite), queue (10 runs at once) and launcher (a process per run) are Dagster's own
-defaults too.
+partition-backfill-strategies). Storage (SQLite), queue (10 runs at once), launcher (a process per run) and executor (another
+one per step) are Dagster's own defaults too.
 
     dagster-daemon run -m benchmarks.rivals.run_per_video
     dagster job backfill -m benchmarks.rivals.run_per_video -j videos --partitions shot00000,shot00001 --noprompt
