@@ -52,6 +52,7 @@ class PartsWriter:
         self._spool: BinaryIO | None = None
         self._upload_id: str | None = None
         self._begun: list[Future[dict[str, Any]]] = []
+        self._is_over = False
         self.size_bytes = 0
 
     def landed(self) -> BinaryIO:
@@ -94,6 +95,8 @@ class PartsWriter:
                 raise
 
     def abort(self, error: BaseException) -> None:
+        """Also while another thread is still in `write`: that one begins nothing any more."""
+        self._is_over = True
         for begun in self._begun:
             begun.cancel()
         if self._upload_id is None:
@@ -141,6 +144,8 @@ class PartsWriter:
     # --- both ---
 
     def _begin(self, body: Callable[[], bytes]) -> Future[dict[str, Any]]:
+        if self._is_over:
+            raise ValueError(f"the writing of {self._key!r} was given up")
         if self._upload_id is None:
             upload = self._uploads.call("create_multipart_upload", self._key, ContentType=self._content_type)
             self._upload_id = cast("str", upload["UploadId"])

@@ -122,11 +122,16 @@ class Collector:
                 if promised and promised.isdigit() and int(promised) > _LARGEST_VIDEO_BYTES:
                     said = f"the result says that it is {int(promised):,} bytes large"
                     raise UselessError(said, sink.size_bytes, sink.sha256, is_whole=False)
+                writing: asyncio.Task[None] | None = None  # while it is written, what comes next is gathered
                 async for pieces in _gathered(response):
-                    await self._desk.files(sink.write, pieces)
+                    if writing is not None:
+                        await writing
+                    writing = asyncio.create_task(self._desk.files(sink.write, pieces))
                     if sink.size_bytes > _LARGEST_VIDEO_BYTES:
                         said = f"the result is larger than {_LARGEST_VIDEO_BYTES:,} bytes"
                         raise UselessError(said, sink.size_bytes, sink.sha256, is_whole=False)
+                if writing is not None:
+                    await writing
                 encoded = "content-encoding" in response.headers
                 if promised and not encoded and promised.isdigit() and int(promised) != sink.size_bytes:
                     raise DownloadError(f"the download was cut: {sink.size_bytes:,} of {int(promised):,} bytes")

@@ -45,7 +45,12 @@ class Sink:
     @classmethod
     def open(cls, bucket: Bucket, key: str) -> Sink:
         manager = bucket.writer(key, "video/mp4")
-        return cls(manager, manager.__enter__())
+        writer = manager.__enter__()
+        try:
+            return cls(manager, writer)
+        except BaseException as error:
+            manager.__exit__(type(error), error, error.__traceback__)
+            raise
 
     @property
     def sha256(self) -> str:

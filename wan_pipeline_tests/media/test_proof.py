@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import av
 import pytest
 
+from wan_pipeline.media import proof
 from wan_pipeline.media.info import UnreadableMediaError
 from wan_pipeline.media.poster import make_poster
 from wan_pipeline.media.probe import probe_video
@@ -63,3 +68,24 @@ def test_what_the_probe_refuses_has_no_proof(data: bytes, part: float) -> None:
 def test_what_is_no_video_has_no_proof(data: bytes) -> None:
     with pytest.raises(UnreadableMediaError):
         prove(io.BytesIO(data), len(data))
+
+
+def test_no_more_videos_are_decoded_at_once_than_there_are_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = most = 0
+    really = proof.open_container
+
+    @contextmanager
+    def counted(video: BinaryIO) -> Generator[Any]:
+        nonlocal inside, most
+        with really(video) as opened:
+            inside += 1
+            most = max(most, inside)
+            yield opened
+            inside -= 1
+
+    monkeypatch.setattr(proof, "_AT_ONCE", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(proof, "open_container", counted)
+    data = VIDEOS["with sound"]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: prove(io.BytesIO(data), len(data)), range(16)))
+    assert 1 <= most <= 2
