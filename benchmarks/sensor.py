@@ -28,13 +28,13 @@ from wan_pipeline_tests.services import ceph_rgw
 from wan_pipeline_tests.services.s3 import S3Server, moto_s3
 
 TEN = 10
-_ROUNDS = 3
 
 
 class Bench:
     """One run over one bucket; `rows` are for the table, `wrong` is what went wrong."""
 
-    def __init__(self, objects: int, yamls: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, objects: int, yamls: int, environment: Mapping[str, str], rounds: int) -> None:
+        self._rounds = rounds
         self.objects, self.yamls = objects, yamls
         self._environment = {**os.environ, **environment}
         self.rows: list[list[str]] = []
@@ -86,15 +86,17 @@ class Bench:
         walks: list[dict[str, Any]] = []
         firsts: list[dict[str, Any]] = []
         seconds: list[dict[str, Any]] = []
-        for _ in range(_ROUNDS):
+        for _ in range(self._rounds):
             walks.append(self.run("bare"))
             firsts.append(self.run("tick", 1))
             seconds.append(self.run("tick", 2))
         bare = _median(walks)
-        self.row("bare walk", bare, f"median of {_ROUNDS}")
+        self.row("bare walk", bare, f"median of {self._rounds}")
         self.row("nothing new, after a restart", _median(firsts), "first tick of a process", bare)
         self.row("nothing new", _median(seconds), "second tick of a process", bare)
-        self.expect("what an idle tick asks for", [each["keys"] for each in (*firsts, *seconds)], [[]] * 2 * _ROUNDS)
+        self.expect(
+            "what an idle tick asks for", [each["keys"] for each in (*firsts, *seconds)], [[]] * 2 * self._rounds
+        )
         return bare
 
     def _changed(self, bare: Mapping[str, Any]) -> None:
@@ -136,7 +138,7 @@ def _server() -> Generator[S3Server]:
         yield server
 
 
-def measured(objects: int, yamls: int) -> tuple[str, list[str]]:
+def measured(objects: int, yamls: int, rounds: int = 3) -> tuple[str, list[str]]:
     """The table of one run, and what went wrong."""
     with tempfile.TemporaryDirectory(prefix="wan-sensor-") as folder, _server() as server:
         bucket = server.make_bucket()
@@ -146,7 +148,7 @@ def measured(objects: int, yamls: int) -> tuple[str, list[str]]:
             "WAN_BUCKET_URL": f"s3://{bucket}",
             "WAN_SETTLE_SECONDS": "0",
         }
-        bench = Bench(objects, yamls, environment)
+        bench = Bench(objects, yamls, environment, rounds)
         bench.whole()
         bench.events(bucket)
     headings = ["phase", "wall s", "CPU s", "wall / bare", "CPU / bare", "peak MB", ""]
