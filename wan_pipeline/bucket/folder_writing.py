@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,5 +47,6 @@ class FileWriter:
         """Has the kernel begin to bring these bytes to the disk, so that the sync at the end has little left to wait for."""
         if hasattr(os, "posix_fadvise"):  # Linux
             length = self.size_bytes - self._sent_off
-            os.posix_fadvise(self._stream.fileno(), self._sent_off, length, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):  # a file system that takes no advice
+                os.posix_fadvise(self._stream.fileno(), self._sent_off, length, os.POSIX_FADV_DONTNEED)
         self._sent_off = self.size_bytes
