@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from wan_pipeline.money import Money
 from wan_pipeline.spend import totals
@@ -154,6 +155,26 @@ def test_a_bill_that_is_written_while_another_one_folds_is_counted_once(
         assert totals.fold(connection) == 1
         connection.execute(jobs.update().values(billed_nanos=sa.null()))
     assert _day(ledger, NOON) == PRICE * 2
+
+
+def test_a_bill_that_is_committed_in_the_midst_of_a_fold_is_not_thrown_away(
+    ledger: Ledger, other: Ledger, two_jobs: tuple[str, str]
+) -> None:
+    committed: list[str] = []
+
+    def commit_one(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("DELETE FROM budget_totals") and not committed:
+            committed.append(statement)
+            with _uncommitted(other, two_jobs[0], PRICE):
+                pass
+
+    event.listen(ledger.engine, "before_cursor_execute", commit_one)
+    with ledger.engine.begin() as connection:
+        assert totals.fold(connection) == 2
+    assert committed
+    assert _day(ledger, NOON) == PRICE * 3
+    with ledger.engine.begin() as connection:
+        connection.execute(jobs.update().values(billed_nanos=sa.null()))
 
 
 def test_transactions_about_jobs_of_one_day_do_not_wait_for_each_other(
