@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from wan_pipeline.generation.events import Verdict
 from wan_pipeline.providers.base import ProviderLimits
+from wan_pipeline.providers.client import HttpProviderClient
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import JobState
 from wan_pipeline_tests.generation.house import House, no_files, stop_once_out, witnesses_silent
@@ -175,15 +175,15 @@ def test_stopped_while_a_provider_is_being_connected_it_buys_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.shots(3)
-    jobs_of = Ledger.jobs
+    enter = HttpProviderClient.__aenter__
 
-    def stop_meanwhile(self: Ledger, *arguments: Any, **named: Any) -> Any:
-        if house.engine and threading.current_thread().name.startswith("wan-ledger"):
+    async def stop_meanwhile(self: HttpProviderClient) -> HttpProviderClient:
+        if house.engine:
             house.engine.stop()
-            threading.Event().wait(0.2)
-        return jobs_of(self, *arguments, **named)
+        await asyncio.sleep(0.2)
+        return await enter(self)
 
-    monkeypatch.setattr(Ledger, "jobs", stop_meanwhile)
+    monkeypatch.setattr(HttpProviderClient, "__aenter__", stop_meanwhile)
     assert {result.verdict for result in house.make().values()} == {Verdict.STOPPED}
     assert house.faults.posts == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -63,6 +63,7 @@ def asked(per_minute: int, questions: list[tuple[float, float]], refusals: froze
     questions=st.lists(st.tuples(st.floats(0, 100), st.sampled_from([0.0, 0.0, 5.0, -10.0])), min_size=1, max_size=120),
     refusals=st.frozensets(st.integers(0, 120), max_size=5),
 )
+@example(per_minute=40, questions=[(0.0, 0.0)] * 120, refusals=frozenset())
 def test_no_minute_has_more_questions_than_the_rate_and_every_question_is_asked(
     per_minute: int, questions: list[tuple[float, float]], refusals: frozenset[int]
 ) -> None:
