@@ -1,6 +1,6 @@
 """Side by side: the same videos made in four ways, undisturbed and with a `kill -9` half way.
 
-    python -m benchmarks.side_by_side [--shots 100] [--in-flight 25] [--latency 20] [--way NAME ...] [--quick]
+    python -m benchmarks.side_by_side [--shots 100] [--in-flight 25] [--latency 20] [--phase killed] [--way 3] [--quick]
 
 The official WaveSpeed SDK in a thread pool, the polling script of AI/ML API's document in one, one Dagster run per video,
 and this pipeline: see benchmarks/rivals/ for what each does and where that is documented. The same pictures, prompt, seconds
@@ -23,6 +23,7 @@ import argparse
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,6 @@ def measure(way: Way, folder: Path, bucket: Path, public: str, given: argparse.N
 
 
 def _seconds(job: dict[str, Any]) -> float:
-    from datetime import datetime
-
     return (datetime.fromisoformat(job["ready_at"]) - datetime.fromisoformat(job["created_at"])).total_seconds()
 
 
