@@ -17,11 +17,12 @@ from wan_pipeline.spend.budget_tables import budget_totals
 from wan_pipeline.spend.records import Difference
 from wan_pipeline.spend.tables import jobs
 
-_AT_ONCE = 500  # changes in one fold: SQLite's oldest limit is 999 parameters
+_AT_ONCE = 5000  # changes in one fold
 _KEY = (budget_totals.c.day, budget_totals.c.simulated, budget_totals.c.provider, budget_totals.c.campaign)
 _NOT_FOLDED = sa.text("NOT folded")
 
-_CHANGES = sa.select(budget_totals).where(_NOT_FOLDED).order_by(budget_totals.c.id).limit(_AT_ONCE)
+_CHANGES = sa.select(budget_totals.c.id).where(_NOT_FOLDED).order_by(budget_totals.c.id).limit(_AT_ONCE)
+_TAKE = budget_totals.delete().where(budget_totals.c.id.in_(_CHANGES)).returning(budget_totals)
 _ADD = (
     budget_totals.update()
     .where(
@@ -36,7 +37,6 @@ _ADD = (
         billed_nanos=budget_totals.c.billed_nanos + bindparam("billed"),
     )
 )
-_FORGET = budget_totals.delete().where(budget_totals.c.id.in_(bindparam("ids", expanding=True)))
 _ALONE = sa.select(
     sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("wan_ledger"), sa.func.hashtext("fold budget totals"))
 )
@@ -47,9 +47,7 @@ def fold(connection: Connection) -> int:
     else is at it, nothing is done, and nobody waits."""
     if connection.dialect.name == "postgresql" and not connection.execute(_ALONE).scalar():
         return 0
-    changes = connection.execute(_CHANGES).all()
-    if not changes:
-        return 0
+    changes = connection.execute(_TAKE).all()
     sums: dict[tuple[Any, ...], list[int]] = {}
     for row in changes:
         held_and_billed = sums.setdefault((row.day, row.simulated, row.provider, row.campaign), [0, 0])
@@ -61,7 +59,6 @@ def fold(connection: Connection) -> int:
             values = {"day": day, "simulated": simulated, "provider": provider, "campaign": campaign}
             money = {"held_nanos": held, "billed_nanos": billed, "folded": True}
             connection.execute(budget_totals.insert(), {**values, **money})
-    connection.execute(_FORGET, {"ids": [row.id for row in changes]})
     return len(changes)
 
 

@@ -163,7 +163,7 @@ def test_a_bill_that_is_committed_in_the_midst_of_a_fold_is_not_thrown_away(
     committed: list[str] = []
 
     def commit_one(connection: object, cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("DELETE FROM budget_totals") and not committed:
+        if statement.startswith(("INSERT INTO budget_totals", "UPDATE budget_totals")) and not committed:
             committed.append(statement)
             with _uncommitted(other, two_jobs[0], PRICE):
                 pass
