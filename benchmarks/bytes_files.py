@@ -2,7 +2,8 @@
 
     python -m benchmarks.bytes_files FOLDER PORT
 
-`GET /name` gives the file of that name in FOLDER, as often as asked on one connection.
+`GET /name` gives the file of that name in FOLDER, as often as asked on one connection; `GET /name?line` over a line of
+1 Gbit/s that all who ask so share.
 """
 
 from __future__ import annotations
@@ -11,10 +12,30 @@ import os
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 _PIECE_BYTES = 1 << 20
+_LINE_BYTES_PER_S = 117_000_000  # what TCP leaves of 1 Gbit/s
+
+
+class _Line:
+    """Lets pieces through at its rate, in the order in which they are asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free_at_s = 0.0
+
+    def take(self, size_bytes: int) -> None:
+        with self._lock:
+            now_s = time.monotonic()
+            self._free_at_s = max(self._free_at_s, now_s) + size_bytes / _LINE_BYTES_PER_S
+            wait_s = self._free_at_s - now_s
+        time.sleep(wait_s)
+
+
+_LINE = _Line()
 
 
 def serve(folder: Path, port: int) -> None:
@@ -37,12 +58,13 @@ def _answer(connection: socket.socket, folder: Path) -> None:
                         return
                     waiting += came
                 request, _, waiting = waiting.partition(b"\r\n\r\n")
-                _send(connection, folder / Path(urlsplit(request.split(b" ")[1]).path.decode()).name)
+                asked = urlsplit(request.split(b" ")[1].decode())
+                _send(connection, folder / Path(asked.path).name, _LINE if asked.query.startswith("line") else None)
     except OSError:
         return  # the client went away
 
 
-def _send(connection: socket.socket, path: Path) -> None:
+def _send(connection: socket.socket, path: Path, line: _Line | None) -> None:
     if not path.is_file():
         connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         return
@@ -52,7 +74,10 @@ def _send(connection: socket.socket, path: Path) -> None:
         connection.sendall(head.encode())
         at = 0
         while at < size:
-            at += os.sendfile(connection.fileno(), file.fileno(), at, min(_PIECE_BYTES, size - at))
+            piece = min(_PIECE_BYTES if line is None else _PIECE_BYTES // 4, size - at)
+            if line is not None:
+                line.take(piece)
+            at += os.sendfile(connection.fileno(), file.fileno(), at, piece)
 
 
 def make_video(path: Path, seconds: int, width: int, height: int, size_bytes: int) -> None:
