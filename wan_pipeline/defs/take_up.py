@@ -40,22 +40,19 @@ def seen(shot: Shot, *, simulated: bool) -> SeenShot:
     return SeenShot(shot.key, version, shot.ready, *told)
 
 
-def update_index(
-    index: ShotIndex, shots: Sequence[Shot], now: datetime, *, simulated: bool, listed: bool = False
-) -> dict[str, IndexedShot]:
-    """Bring the index in line with all shots that the bucket has now; gives its rows. What has not changed is not written.
-
-    `listed`: they are those of the listing that the index keeps.
-    """
+def update_index(index: ShotIndex, shots: Sequence[Shot], now: datetime, *, simulated: bool) -> dict[str, IndexedShot]:
+    """Bring the index in line with all shots that the bucket has; gives its rows. What has not changed is not written."""
     rows = index.load()
-    return rows if not _update(index, rows, shots, now, simulated=simulated, listed=listed) else index.load()
+    return index.load() if _update(index, rows, shots, now, simulated=simulated, listed=False) else rows
 
 
-def update_some(
-    index: ShotIndex, shots: Sequence[Shot], keys: Collection[str], now: datetime, *, simulated: bool
+def update_listed(
+    index: ShotIndex, shots: Sequence[Shot], keys: Collection[str] | None, now: datetime, *, simulated: bool
 ) -> None:
-    """The same of the shots of these keys, as a listing has just shown them: those that are not among `shots` are gone."""
-    _update(index, index.load_some(keys), shots, now, simulated=simulated, listed=True)
+    """The same of the shots of these keys (None: of all), as the listing that the index keeps has shown them: those that are
+    not among `shots` are gone."""
+    rows = index.load() if keys is None else index.load_some(keys)
+    _update(index, rows, shots, now, simulated=simulated, listed=True)
 
 
 def _update(

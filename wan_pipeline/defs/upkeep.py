@@ -25,7 +25,7 @@ import wan_pipeline.shots
 from wan_pipeline.bucket import Bucket, BucketError, BucketObject
 from wan_pipeline.defs.deadline import OutOfTimeError, ReadableUntil, readable_until
 from wan_pipeline.defs.resources import OpenInstallation, installation
-from wan_pipeline.defs.take_up import update_index, update_some
+from wan_pipeline.defs.take_up import update_listed
 from wan_pipeline.shots.affected import Known, affected
 from wan_pipeline.shots.inbox import YAML_ENDINGS, composed, stem_of
 from wan_pipeline.shots.keys import INBOX
@@ -130,7 +130,7 @@ class Upkeep:
         before = self._inbox.names_in(yamls)
         keys = affected(changes.keys, before, now, Known(namers, self._index.of_stems, unchanged)) | set(others)
         shots = self.opened.discover_near(keys, namers, self._bucket)
-        update_some(self._index, shots, keys, datetime.now(UTC), simulated=self.opened.simulated)
+        update_listed(self._index, shots, keys, datetime.now(UTC), simulated=self.opened.simulated)
         names = {file: tuple(now[file].all_named()) if file in now else () for file in yamls}
         self._inbox.apply(self._url, changes, names, **told)
 
@@ -140,7 +140,7 @@ class Upkeep:
             found = self.opened.discover_whole(cast(Bucket, _Kept(self._to_build, self._inbox.objects())))
         except OutOfTimeError:
             return False
-        update_index(self._index, found.shots, datetime.now(UTC), simulated=self.opened.simulated, listed=True)
+        update_listed(self._index, found.shots, None, datetime.now(UTC), simulated=self.opened.simulated)
         self._inbox.replace_names(self._url, found.named, made_by=self.made_by, fresh_at=listed_at)
         return True
 

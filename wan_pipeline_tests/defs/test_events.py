@@ -187,7 +187,7 @@ def test_a_tick_that_is_killed_before_the_index_knows_loses_no_message(
         def killed(*given: object, **more: object) -> None:
             raise KeyboardInterrupt
 
-        patched.setattr("wan_pipeline.defs.upkeep.update_some", killed)
+        patched.setattr("wan_pipeline.defs.upkeep.update_listed", killed)
         with pytest.raises(KeyboardInterrupt):
             world.tick()
     assert world.waiting() == 1
