@@ -10,6 +10,7 @@ import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
+from wan_pipeline.generation.accepting import NotingClient
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.gate import Closed, Gate
 from wan_pipeline.generation.list_reading import ListReader
@@ -97,7 +98,8 @@ class Lanes:
         reader = ListReader(self._desk, client, watch.jobs) if isinstance(client, ListsJobs) else None
         if reader is not None:
             self._desk.aside(reader.read())
-        return Lane(self._desk, client, gate, Submitter(self._desk, client, gate, limits), limits, watch, reader)
+        submitter = Submitter(self._desk, NotingClient(client, watch.accepted), gate, limits)
+        return Lane(self._desk, client, gate, submitter, limits, watch, reader)
 
     @property
     def busy(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 
 from wan_pipeline.generation.desk import Desk
@@ -53,12 +53,12 @@ class ListReader:
         self._desk = desk
         self._client = client
         self._watched = watched
-        self._ahead_of_us = timedelta(0)  # the provider's clock
+        self._their_zero = datetime.min.replace(tzinfo=UTC)  # the provider's clock when the loop's was at zero
         self._introduced = self._reading = False
         self._first_told = self._strikes = self._readings = self._aways = 0
         self._pages = 1
         self._away_until_s = 0.0
-        self._found_alone: dict[str, tuple[float, datetime]] = {}
+        self._found_alone: dict[str, tuple[float, float]] = {}
 
     async def read(self) -> None:
         """Until the batch ends. Raises nothing of its own."""
@@ -73,7 +73,7 @@ class ListReader:
     def found_by_poll(self, watched: Watched) -> None:
         """A poll has found a result of which the list had told nothing: the next reading has to show it."""
         if watched.covered or self._reading:
-            self._found_alone[watched.provider_job_id] = (asyncio.get_running_loop().time(), watched.made_at)
+            self._found_alone[watched.provider_job_id] = (asyncio.get_running_loop().time(), watched.began_s)
 
     def contradicted(self) -> None:
         """The list showed a job as ended that its provider says is not."""
@@ -156,9 +156,14 @@ class ListReader:
         shown = [row for row in page.rows if isinstance(row.outcome, InProgress | Succeeded | Failed)]
         if len({row.provider_job_id for row in shown}) * 2 < min(settled, _SHOWN):
             return self._go_away("it does not show the newest jobs")
-        ahead = [row.made_at - about[row.provider_job_id].made_at for row in shown if row.made_at is not None]
-        if ahead:
-            self._ahead_of_us = sorted(ahead)[len(ahead) // 2]
+        zeros = sorted(
+            row.made_at - timedelta(seconds=about[row.provider_job_id].began_s)
+            for row in shown
+            if row.made_at is not None
+        )
+        if not zeros:
+            return self._go_away("its rows do not say when they were made")
+        self._their_zero = zeros[len(zeros) // 2]
         self._introduced = True
         return 0.0
 
@@ -167,7 +172,7 @@ class ListReader:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         ages = {each.provider_job_id: each.age_s for each in jobs}
-        eldest = min(each.made_at for each in jobs) + self._ahead_of_us - _MARGIN
+        eldest = self._made(min(each.began_s for each in jobs)) - _MARGIN
         expected = {job_id for job_id, (found_s, _) in self._found_alone.items() if found_s + _LAG_S <= began_s}
         seen: set[str] = set()
         read_until: datetime | None = None
@@ -188,8 +193,8 @@ class ListReader:
                 return "its rows do not say when they were made"
             eldest = read_until
         for job_id in expected:
-            _, made_at = self._found_alone.pop(job_id)
-            if job_id not in seen and made_at + self._ahead_of_us > eldest + _MARGIN:
+            _, made_s = self._found_alone.pop(job_id)
+            if job_id not in seen and self._made(made_s) >= eldest + _MARGIN:
                 self._strike("it does not show what polls have found")
         self._cover(jobs, ages, eldest, seen)
         return None
@@ -199,7 +204,7 @@ class ListReader:
         for each in jobs:
             if each.provider_job_id in seen:
                 continue
-            if each.made_at + self._ahead_of_us < eldest:
+            if self._made(each.began_s) < eldest:
                 each.uncover()
                 continue
             each.runs(ages[each.provider_job_id])
@@ -222,6 +227,10 @@ class ListReader:
         if watched is not None and watched.told is None and not watched.hinted:
             self._first_told += outcome is not None
             watched.tell(outcome)
+
+    def _made(self, began_s: float) -> datetime:
+        """When the provider says that a job was made that was submitted then, by the loop's clock."""
+        return self._their_zero + timedelta(seconds=began_s)
 
     # --- distrust ---
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
-from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -33,13 +32,13 @@ class Woken(Enum):
 class Watched:
     """One job that is waited for. Belongs to one event loop.
 
-    `age_s` counts from its submission. `covered`: a list is read in which its end would show. `told`: what the list has said
-    of its end, where a row was all that is needed; `hinted`: the list shows it as ended, and it is to be asked about.
+    `began_s`: when it was submitted, by the loop's clock; `age_s` counts from then. `covered`: a list is read in which its
+    end would show. `told`: what the list has said of its end, where a row was all that is needed; `hinted`: the list shows
+    it as ended, and it is to be asked about.
     """
 
     def __init__(self, desk: Desk, job: Job, provider_job_id: str, times: UsualTimes, out_s: float) -> None:
         self.provider_job_id = provider_job_id
-        self.made_at: datetime = job.submitted_at or job.claimed_at
         self.told: Succeeded | None = None
         self.hinted = False
         self.covered = False
@@ -47,13 +46,13 @@ class Watched:
         self._desk = desk
         self._times = times
         self._kind = (job.duration_s, job.resolution, job.has_audio)
-        self._began_s = asyncio.get_running_loop().time() - out_s
+        self.began_s = asyncio.get_running_loop().time() - out_s
         self._signal: asyncio.Future[None] | None = None
         self.runs(0.0)
 
     @property
     def age_s(self) -> float:
-        return asyncio.get_running_loop().time() - self._began_s
+        return asyncio.get_running_loop().time() - self.began_s
 
     @property
     def pace(self) -> Pace:
@@ -132,6 +131,7 @@ class Watch:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._jobs: dict[str, Watched] = {}
+        self._accepted_s: dict[str, float] = {}
         self._stopping = False
 
     @property
@@ -145,6 +145,9 @@ class Watch:
         if not self._stopping:
             self._stopping = True
             self._desk.aside(self._wake_all_when_stopped())
+        accepted_s = self._accepted_s.pop(provider_job_id, None)
+        if accepted_s is not None:  # to write it down may have taken seconds, where hundreds are submitted at once
+            out_s = max(out_s, asyncio.get_running_loop().time() - accepted_s)
         watched = self._jobs[provider_job_id] = Watched(self._desk, job, provider_job_id, times, out_s)
         try:
             yield watched
@@ -152,6 +155,10 @@ class Watch:
             if self._jobs.get(provider_job_id) is watched:
                 del self._jobs[provider_job_id]
             watched.over()
+
+    def accepted(self, provider_job_id: str) -> None:
+        """The provider has taken this job now."""
+        self._accepted_s[provider_job_id] = asyncio.get_running_loop().time()
 
     async def _wake_all_when_stopped(self) -> None:
         await self._desk.stopped.wait()
