@@ -37,9 +37,8 @@ _ADD = (
         billed_nanos=budget_totals.c.billed_nanos + bindparam("billed"),
     )
 )
-_ALONE = sa.select(
-    sa.func.pg_try_advisory_xact_lock(sa.func.hashtext("wan_ledger"), sa.func.hashtext("fold budget totals"))
-)
+_LOCK = (sa.func.hashtext("wan_ledger"), sa.func.hashtext("fold budget totals"))
+_ALONE = sa.select(sa.func.pg_try_advisory_xact_lock(*_LOCK))
 
 
 def fold(connection: Connection) -> int:
@@ -65,6 +64,7 @@ def fold(connection: Connection) -> int:
 def rebuild(connection: Connection) -> None:
     """Adds up all jobs anew, in the caller's transaction. On PostgreSQL whoever changes a job waits until it ends."""
     if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(*_LOCK)))  # whoever folds has ended
         connection.execute(sa.text("LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE"))
     connection.execute(budget_totals.delete())
     names = [*(column.name for column in _KEY), "held_nanos", "billed_nanos", "folded"]
