@@ -95,7 +95,9 @@ class Lanes:
         gate = Gate(client.limits)
         limits = SubmitLimits(client.limits.max_in_flight, client.limits.submits_per_minute)
         watch = Watch(self._desk)
-        reader = ListReader(self._desk, client, watch.jobs) if isinstance(client, ListsJobs) else None
+        reader = None
+        if isinstance(client, ListsJobs):
+            reader = ListReader(self._desk, client, watch.jobs, client.limits.asks_per_minute)
         if reader is not None:
             self._desk.aside(reader.read())
         submitter = Submitter(self._desk, NotingClient(client, watch.accepted), gate, limits)

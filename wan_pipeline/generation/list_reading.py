@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 
 from wan_pipeline.generation.desk import Desk
+from wan_pipeline.generation.pace import Pace
+from wan_pipeline.generation.schedule import Distribution
 from wan_pipeline.generation.watch import Watched
 from wan_pipeline.providers.base import Failed, InProgress, ListsJobs, PollError, Succeeded
 
@@ -35,6 +37,7 @@ _PROVEN = 3  # results that the list has to tell before anybody else
 _LAG_S = 1.0  # between a job's end and its row
 _STRIKES = 2  # times that it may not know what a poll has found
 _FAILED_EVERY = 8  # readings
+_OF_THE_RATE = 0.5  # of all questions that may be asked: the others are for single jobs
 _AWAY_S, _AWAY_AT_MOST_S = 30.0, 600.0
 _ANSWERS_WITHIN_S = 10.0
 _log = logging.getLogger(__name__)
@@ -49,8 +52,11 @@ def is_worth_reading(endings: float, questions_each: float, pages: int, *, readi
 class ListReader:
     """Reads the list of one lane, for as long as its batch lives."""
 
-    def __init__(self, desk: Desk, client: ListsJobs, watched: Mapping[str, Watched]) -> None:
+    def __init__(
+        self, desk: Desk, client: ListsJobs, watched: Mapping[str, Watched], asks_per_minute: int = 60_000
+    ) -> None:
         self._desk = desk
+        self._least_gap_s = 60.0 / asks_per_minute / _OF_THE_RATE
         self._client = client
         self._watched = watched
         self._their_zero = datetime.min.replace(tzinfo=UTC)  # the provider's clock when the loop's was at zero
@@ -86,7 +92,7 @@ class ListReader:
     async def _look(self) -> float:
         """Reads where it is worth it; gives the seconds until the next look."""
         loop = asyncio.get_running_loop()
-        jobs = [each for each in self._watched.values() if each.told is None and not each.hinted]
+        jobs = [each for each in self._watched.values() if each.listable and each.told is None and not each.hinted]
         if len(jobs) < FEW or loop.time() < self._away_until_s:
             self._leave_off()
             return _IDLE_S
@@ -111,29 +117,31 @@ class ListReader:
         """The jobs that a list is worth reading for, the seconds between two readings, how many of the jobs end in those,
         and with how many questions each would be found without a list."""
         usual: list[float] = []
-        taken: list[Watched] = []
+        taken: list[tuple[Watched, float, Distribution | None]] = []
+        known: dict[Pace, tuple[Distribution | None, float | None, float | None, float]] = {}
         questions = 0.0
         eldest_s = 0.0
         for each in jobs:
-            pace = each.pace
-            distribution = pace.distribution
-            last_s = None if distribution is None else distribution.quantile(_STRAGGLING)
-            if each.age_s > (_ELDEST_S if last_s is None else last_s):
+            pace, age_s = each.pace, each.age_s
+            if pace not in known:
+                found = pace.distribution
+                last_s, middle_s = (None, None) if found is None else (found.quantile(_STRAGGLING), found.quantile(0.5))
+                known[pace] = (found, last_s, middle_s, pace.questions)
+            distribution, last_s, middle_s, questions_each = known[pace]
+            if age_s > (_ELDEST_S if last_s is None else last_s):
                 each.uncover()
                 continue
-            taken.append(each)
-            questions += pace.questions
-            eldest_s = max(eldest_s, each.age_s)
-            middle_s = None if distribution is None else distribution.quantile(0.5)
+            taken.append((each, age_s, distribution))
+            questions += questions_each
+            eldest_s = max(eldest_s, age_s)
             if middle_s is not None:
                 usual.append(middle_s)
         if not taken:
             return [], _IDLE_S, 0.0, 0.0
         gap_s = 2 * _LATE_SHARE * median(usual) if usual else _UNKNOWN_SHARE * eldest_s
-        gap_s = min(_LONGEST_S, max(_SHORTEST_S, gap_s))
+        gap_s = max(min(_LONGEST_S, max(_SHORTEST_S, gap_s)), self._pages * self._least_gap_s)
         endings = 0.0
-        for each in taken:
-            distribution, age_s = each.pace.distribution, each.age_s
+        for _, age_s, distribution in taken:
             left = 0.0 if distribution is None else distribution.left_at(age_s)
             if distribution is None or left <= distribution.left[-1]:
                 endings += gap_s / max(age_s, gap_s)
@@ -142,7 +150,7 @@ class ListReader:
         if 0 < endings < _ENDINGS * self._pages:  # less often, as far as results are still known early enough
             longer_s = min(gap_s * _ENDINGS * self._pages / endings, gap_s * _LATER)
             gap_s, endings = longer_s, endings * longer_s / gap_s
-        return taken, gap_s, endings, questions / len(taken)
+        return [each for each, _, _ in taken], gap_s, endings, questions / len(taken)
 
     async def _introduce(self, jobs: Sequence[Watched]) -> float:
         """Does the list show what is known to run? Compares the clocks, too."""
@@ -224,7 +232,7 @@ class ListReader:
 
     def _tell(self, job_id: str, outcome: Succeeded | None) -> None:
         watched = self._watched.get(job_id)
-        if watched is not None and watched.told is None and not watched.hinted:
+        if watched is not None and watched.listable and watched.told is None and not watched.hinted:
             self._first_told += outcome is not None
             watched.tell(outcome)
 

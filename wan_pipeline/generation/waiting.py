@@ -77,12 +77,13 @@ class Waiter:
         patience_s = max(PATIENCE_S - out_s, _LEAST_PATIENCE_S) if taken_over else PATIENCE_S
         unknown_since_s: float | None = None
         asked, seen, noted = False, False, ""
+        watched.listable = not taken_over
         while True:
             # A job taken over may have ended long ago: it is asked about at once.
             outcome = await self._next(watched, at_once=taken_over and not asked)
             if outcome is None:
                 return GaveUp("stopped while the provider works on it; the next run collects it", stopped=True)
-            asked = True
+            asked = watched.listable = True
             now_s = loop.time()
             match outcome:
                 case Succeeded():

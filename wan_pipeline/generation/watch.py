@@ -34,7 +34,7 @@ class Watched:
 
     `began_s`: when it was submitted, by the loop's clock; `age_s` counts from then. `covered`: a list is read in which its
     end would show. `told`: what the list has said of its end, where a row was all that is needed; `hinted`: the list shows
-    it as ended, and it is to be asked about.
+    it as ended, and it is to be asked about. `listable`: not while it has to be asked about first.
     """
 
     def __init__(self, desk: Desk, job: Job, provider_job_id: str, times: UsualTimes, out_s: float) -> None:
@@ -42,6 +42,7 @@ class Watched:
         self.told: Succeeded | None = None
         self.hinted = False
         self.covered = False
+        self.listable = True
         self.known_to_run_s = 0.0
         self._desk = desk
         self._times = times

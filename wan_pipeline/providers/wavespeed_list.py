@@ -17,9 +17,7 @@ from wan_pipeline.providers.wavespeed_books import PAGE, rows_of
 from wan_pipeline.providers.words import as_object, job_id_in, message_in, moment_in
 
 LIST_PATH = "/api/v3/predictions"
-AHEAD_OF_POLLS_S = (
-    5.0  # one question about many jobs is as urgent as one about a single job that came due so much earlier
-)
+AHEAD_OF_POLLS_S = 300.0  # as urgent as a question about a single job that is so much overdue
 _STATUS = {"succeeded": "completed", "failed": "failed"}
 
 

@@ -107,7 +107,13 @@ class Batch:
 
 
 def batch(
-    provider: Provider, count: int = 600, in_flight: int = 100, *, known: bool = True, stop_at_s: float | None = None
+    provider: Provider,
+    count: int = 600,
+    in_flight: int = 100,
+    *,
+    known: bool = True,
+    stop_at_s: float | None = None,
+    asks_per_minute: int = 60_000,
 ) -> Batch:
     """So many jobs of 20 s +- 30 %, so many at once, waited for by an engine's waiter; in no time."""
     source = Random(1)
@@ -116,7 +122,7 @@ def batch(
         loop = asyncio.get_running_loop()
         desk = cast("Any", Desk())
         watch = Watch(desk)
-        reader = ListReader(desk, provider, watch.jobs)
+        reader = ListReader(desk, provider, watch.jobs, asks_per_minute)
         desk.aside(reader.read())
         times = UsualTimes()
         for _ in range(300 if known else 0):
@@ -181,6 +187,14 @@ def test_many_pages_are_read_to_where_the_eldest_job_is() -> None:
     found = batch(provider, in_flight=700, count=1400)
     assert mean(found.late) < 0.02
     assert found.requests < 1.0
+
+
+def test_a_list_takes_at_most_half_of_the_questions_that_may_be_asked() -> None:
+    provider = Provider()
+    found = batch(provider, in_flight=200, count=600, asks_per_minute=60)
+    longest_s = max(ends_s for _, ends_s in provider.jobs.values())
+    assert provider.readings <= longest_s / 60 * 30 + 2
+    assert {type(outcome) for outcome in found.outcomes} == {Succeeded}
 
 
 def test_few_jobs_are_asked_about_one_by_one() -> None:
