@@ -16,7 +16,7 @@ from wan_pipeline.bucket.base import BucketError
 from wan_pipeline.bucket.s3_errors import error_code
 
 PART_BYTES = 8 << 20  # S3 takes 5 MiB to 5 GiB and at most 10,000 parts: objects up to 80 GB
-SLOTS = 6  # parts and small objects on their way at once, of all that is written: with asyncio's copy of each, 96 MiB
+SLOTS = 4  # parts and small objects on their way at once, of all that is written: with asyncio's copy of each, 64 MiB
 _IN_MEMORY_BYTES = 4 << 20
 _BESIDE = 2  # parts of one object that may be on their way while more is written: a stop has no more to wait for
 
