@@ -55,6 +55,7 @@ class Bench:
             ratios = [f"{found[name] / base[name]:.2f}" for name in ("wall_s", "cpu_s")]
         figures = [f"{found['wall_s']:.2f}", f"{found['cpu_s']:.2f}", *ratios, f"{found['peak_mb']:.0f}"]
         self.rows.append([name, *figures, note])
+        print("  ".join(self.rows[-1]), file=sys.stderr, flush=True)  # the table comes at the end, which may be far off
 
     def expect(self, what: str, found: object, expected: object) -> None:
         if found != expected:
