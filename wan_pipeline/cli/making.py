@@ -63,21 +63,8 @@ def make(opened: OpenInstallation, asked: Asked) -> Made:
     Raises WrongUseError for a shot that there is not, ConfigurationError where something is missing that money needs.
     """
     opened.check()
-    shots, unsettled = _quiet_shots(opened, asked)
-    now = datetime.now(UTC)
-    simulated = opened.settings.mode == "demo"
-    rows = update_index(opened.ledger.index, shots, now, simulated=simulated)
-    chosen = [shot for shot in shots if shot.key in asked.shots] if asked.shots else shots
-    videos = {item.key for item in opened.bucket.list("videos/")}
-    absent_after = timedelta(seconds=opened.settings.absent_after_seconds)
-    facts = Facts.read(opened.ledger, rows, videos, simulated=simulated, absent_after=absent_after, now=now)
-    work = work_list(
-        [shot for shot in chosen if shot.key not in unsettled],
-        facts,
-        asked.claim_options,
-        by_name=bool(asked.shots),
-        whole=not asked.shots,
-    )
+    chosen, unsettled = _quiet_shots(opened, asked)
+    work = _work(opened, asked, chosen, [shot for shot in chosen if shot.key not in unsettled])
     for job in work.gone:
         what = "ambiguous" if job.state is JobState.AMBIGUOUS else "in flight"
         then = "it is looked for" if job.state is JobState.AMBIGUOUS else "its video is collected"
@@ -95,28 +82,48 @@ def make(opened: OpenInstallation, asked: Asked) -> Made:
     return Made(tuple(all_rows), stopped_by)
 
 
+def _work(opened: OpenInstallation, asked: Asked, chosen: Sequence[Shot], quiet: Sequence[Shot]) -> WorkList:
+    """`quiet`: those of the chosen shots that may be made now. What a person names is looked at by the engine in any case,
+    so nothing has to be known of it."""
+    if asked.shots:
+        return WorkList(tuple(quiet), (), ())
+    now = datetime.now(UTC)
+    simulated = opened.settings.mode == "demo"
+    rows = update_index(opened.ledger.index, chosen, now, simulated=simulated)
+    videos = {item.key for item in opened.bucket.list("videos/")}
+    absent_after = timedelta(seconds=opened.settings.absent_after_seconds)
+    facts = Facts.read(opened.ledger, rows, videos, simulated=simulated, absent_after=absent_after, now=now)
+    return work_list(quiet, facts, asked.claim_options, by_name=False, whole=True)
+
+
 def _quiet_shots(opened: OpenInstallation, asked: Asked) -> tuple[list[Shot], set[str]]:
-    """All shots; and the keys of those whose files have kept changing while others were waited for."""
-    shots = opened.discover()
-    check_keys(asked.shots, {shot.key for shot in shots})
+    """The shots that are asked for; and the keys of those whose files have kept changing while others were waited for."""
+    shots = _chosen(opened, asked)
 
     def left_s(some: Sequence[Shot]) -> dict[str, float]:
         now = datetime.now(UTC)
-        return {
-            shot.key: left
-            for shot in some
-            if (not asked.shots or shot.key in asked.shots) and (left := settled(shot, now, asked.settle_seconds)) > 0
-        }
+        return {shot.key: left for shot in some if (left := settled(shot, now, asked.settle_seconds)) > 0}
 
     moving = left_s(shots)
     if moving:
         wait_s = max(moving.values())
         say(f"waiting {wait_s:.1f} s for the files of {len(moving)} shots to be quiet (WAN_SETTLE_SECONDS)")
         time.sleep(wait_s)
-        shots = opened.discover()
-        check_keys(asked.shots, {shot.key for shot in shots})
+        shots = _chosen(opened, asked)
         moving = left_s(shots)
     return shots, set(moving)
+
+
+def _chosen(opened: OpenInstallation, asked: Asked) -> list[Shot]:
+    """Those that are named, or all. Only where a name is wrong are all read to say which was meant."""
+    if not asked.shots:
+        return opened.discover()
+    found = opened.discover_some(asked.shots)
+    if {shot.key for shot in found} != set(asked.shots):
+        every = opened.discover()
+        check_keys(asked.shots, {shot.key for shot in every})
+        return [shot for shot in every if shot.key in asked.shots]
+    return found
 
 
 def _check_keys_of_providers(opened: OpenInstallation, work: WorkList) -> None:
