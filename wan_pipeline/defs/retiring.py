@@ -94,7 +94,12 @@ def retire(instance: dg.DagsterInstance, opened: OpenInstallation, now: datetime
 
 def _backfills_of_shots(instance: dg.DagsterInstance) -> list[str]:
     backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_UNDER_WAY))
-    return [each.backfill_id for each in backfills if _SHOTS_ASSETS & set(each.asset_selection or ())]
+    # One that was launched from a job's page names no assets.
+    return [
+        each.backfill_id
+        for each in backfills
+        if each.asset_selection is None or _SHOTS_ASSETS & set(each.asset_selection)
+    ]
 
 
 def _covered(instance: dg.DagsterInstance, order: Sequence[str]) -> set[str]:

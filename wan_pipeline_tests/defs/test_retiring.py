@@ -118,23 +118,24 @@ def test_what_an_unfinished_run_covers_is_left_and_the_range_stays_what_it_was(m
 
 def test_nothing_is_retired_while_a_backfill_over_shots_is_under_way(made: Lab) -> None:
     _lose(made, "a")
-    with _backfill(made, "generated_videos") as backfill:
-        done = _retire(made, LATER)
-        assert (done.gone, done.kept_by) == ((), (backfill,))
-        assert backfill in str(done)
+    for asset in ("generated_videos", None):  # None: launched from a job's page
+        with _backfill(made, asset) as backfill:
+            done = _retire(made, LATER)
+            assert (done.gone, done.kept_by) == ((), (backfill,))
+            assert backfill in str(done)
     with _backfill(made, "cost_reports"):
         assert _retire(made, LATER).gone == ("a",)
 
 
 @contextmanager
-def _backfill(lab: Lab, asset: str) -> Generator[str]:
+def _backfill(lab: Lab, asset: str | None) -> Generator[str]:
     backfill = PartitionBackfill(
         backfill_id=f"b{asset}"[:8],
         status=BulkActionStatus.REQUESTED,
         from_failure=False,
         tags={},
         backfill_timestamp=datetime.now(UTC).timestamp(),
-        asset_selection=[dg.AssetKey(asset)],
+        asset_selection=[dg.AssetKey(asset)] if asset else None,
     )
     lab.instance.add_backfill(backfill)
     yield backfill.backfill_id
