@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import dagster as dg
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from wan_pipeline.defs import partition_order
 from wan_pipeline.defs.event_log import KeptEventLogStorage
-from wan_pipeline.defs.partition_order import GAP, in_order, keys_in_range, places_of
-from wan_pipeline.defs.partitions import SHOTS, contiguous_pieces
+from wan_pipeline.defs.instance import prepare_dagster_home
+from wan_pipeline.defs.partition_order import GAP, in_order, keys_in_range, places_of, remove_shots
+from wan_pipeline.defs.partitions import SHOTS, add_shots, contiguous_pieces
+from wan_pipeline.settings import Settings
 
 KEYS = [f"shot{n:02d}" for n in range(12)]
 
@@ -89,3 +92,28 @@ def test_keys_that_have_not_changed_are_not_read_again(tmp_path: Path, monkeypat
     mine = storage.get_dynamic_partitions(SHOTS)
     mine[:] = []  # the caller's own
     assert storage.get_dynamic_partitions(SHOTS) == KEYS
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_both_databases_answer_alike(
+    database: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+) -> None:
+    if database == "postgresql":
+        monkeypatch.setenv("WAN_DAGSTER_STORAGE_URL", request.getfixturevalue("postgres_url"))
+        monkeypatch.setenv("DAGSTER_HOME", "")  # so that it is put back afterwards
+        prepare_dagster_home(Settings.load(WAN_HOME=str(tmp_path)))
+    with dg.DagsterInstance.get() if database == "postgresql" else nullcontext(instance) as asked:
+        add_shots(asked, KEYS)
+        remove_shots(asked, KEYS[3:5])
+        add_shots(asked, [KEYS[4], *KEYS])  # the two that were removed lie at the end, in the order asked for
+
+        order = [*KEYS[:3], *KEYS[5:], KEYS[4], KEYS[3]]
+        assert asked.get_dynamic_partitions(SHOTS) == order
+        assert in_order(asked, {KEYS[0], KEYS[2], KEYS[3], KEYS[5]}) == [KEYS[0], GAP, KEYS[2], KEYS[5], GAP, KEYS[3]]
+        assert keys_in_range(asked, KEYS[11], KEYS[3]) == [KEYS[11], KEYS[4], KEYS[3]]
+        remove_shots(asked, [KEYS[0]])
+        assert asked.get_dynamic_partitions(SHOTS) == order[1:]
