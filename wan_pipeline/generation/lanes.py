@@ -97,7 +97,7 @@ class Lanes:
         watch = Watch(self._desk)
         reader = None
         if isinstance(client, ListsJobs):
-            reader = ListReader(self._desk, client, watch.jobs, client.limits.asks_per_minute)
+            reader = ListReader(self._desk, client, watch, client.limits.asks_per_minute)
         if reader is not None:
             self._desk.aside(reader.read())
         submitter = Submitter(self._desk, NotingClient(client, watch.accepted), gate, limits)

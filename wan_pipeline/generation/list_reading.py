@@ -18,15 +18,15 @@ from statistics import median
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.pace import Pace
 from wan_pipeline.generation.schedule import Distribution
-from wan_pipeline.generation.watch import Watched
+from wan_pipeline.generation.watch import Watch, Watched
 from wan_pipeline.providers.base import Failed, InProgress, ListsJobs, PollError, Succeeded
 
 FEW = 8  # jobs for which no list is read, whatever the arithmetic
 _LATE_SHARE = 0.01  # of a job's time that its end is known late, on average: half the time between two readings
-_ENDINGS, _LATER = 2.5, 2.0  # a page that tells of fewer ends than that is read less often, down to half as often
+_ENDINGS, _LONGER = 2.5, 2.0  # a page that tells of fewer ends than that is read less often, down to half as often
 _UNKNOWN_SHARE = 0.04  # of the eldest's age between two readings, while nothing is known of their times
 _SHORTEST_S, _LONGEST_S = 0.2, 20.0
-_IDLE_S = 0.3
+_IDLE_S, _STRAGGLERS_S = 0.3, 3.0
 _PAGES = 40
 _ELDEST_S = 600.0  # of whose times nothing is known: one that is older is asked about by itself
 _STRAGGLING = 0.98  # so are those that take longer than this share
@@ -52,13 +52,12 @@ def is_worth_reading(endings: float, questions_each: float, pages: int, *, readi
 class ListReader:
     """Reads the list of one lane, for as long as its batch lives."""
 
-    def __init__(
-        self, desk: Desk, client: ListsJobs, watched: Mapping[str, Watched], asks_per_minute: int = 60_000
-    ) -> None:
+    def __init__(self, desk: Desk, client: ListsJobs, watch: Watch, asks_per_minute: int = 60_000) -> None:
         self._desk = desk
         self._least_gap_s = 60.0 / asks_per_minute / _OF_THE_RATE
         self._client = client
-        self._watched = watched
+        self._watch = watch
+        self._watched = watch.jobs
         self._their_zero = datetime.min.replace(tzinfo=UTC)  # the provider's clock when the loop's was at zero
         self._introduced = self._reading = False
         self._first_told = self._strikes = self._readings = self._aways = 0
@@ -70,6 +69,9 @@ class ListReader:
         """Until the batch ends. Raises nothing of its own."""
         wait_s = 0.0
         while not await self._desk.sleep(max(wait_s, _SHORTEST_S / 2)):
+            if len(self._watched) < FEW:
+                self._leave_off()
+                await self._watch.until_there_are(FEW)
             try:
                 wait_s = await self._look()
             except Exception:  # noqa: BLE001 - a list is a shortcut: without it every job is asked about by itself
@@ -93,9 +95,10 @@ class ListReader:
         """Reads where it is worth it; gives the seconds until the next look."""
         loop = asyncio.get_running_loop()
         jobs = [each for each in self._watched.values() if each.listable and each.told is None and not each.hinted]
-        if len(jobs) < FEW or loop.time() < self._away_until_s:
+        away_s = self._away_until_s - loop.time()
+        if len(jobs) < FEW or away_s > 0:
             self._leave_off()
-            return _IDLE_S
+            return max(_IDLE_S, away_s)
         jobs, gap_s, endings, questions_each = self._outlook(jobs)
         if not jobs or not is_worth_reading(endings, questions_each, self._pages, reading=self._reading):
             self._leave_off()
@@ -137,7 +140,7 @@ class ListReader:
             if middle_s is not None:
                 usual.append(middle_s)
         if not taken:
-            return [], _IDLE_S, 0.0, 0.0
+            return [], _STRAGGLERS_S, 0.0, 0.0
         gap_s = 2 * _LATE_SHARE * median(usual) if usual else _UNKNOWN_SHARE * eldest_s
         gap_s = max(min(_LONGEST_S, max(_SHORTEST_S, gap_s)), self._pages * self._least_gap_s)
         endings = 0.0
@@ -148,7 +151,7 @@ class ListReader:
             else:
                 endings += 1 - distribution.left_at(age_s + gap_s) / left
         if 0 < endings < _ENDINGS * self._pages:  # less often, as far as results are still known early enough
-            longer_s = min(gap_s * _ENDINGS * self._pages / endings, gap_s * _LATER)
+            longer_s = min(gap_s * _ENDINGS * self._pages / endings, gap_s * _LONGER)
             gap_s, endings = longer_s, endings * longer_s / gap_s
         return [each for each, _, _ in taken], gap_s, endings, questions / len(taken)
 

@@ -134,6 +134,7 @@ class Watch:
         self._jobs: dict[str, Watched] = {}
         self._accepted_s: dict[str, float] = {}
         self._stopping = False
+        self._until: tuple[int, asyncio.Future[None]] | None = None
 
     @property
     def jobs(self) -> dict[str, Watched]:
@@ -150,12 +151,20 @@ class Watch:
         if accepted_s is not None:  # to write it down may have taken seconds, where hundreds are submitted at once
             out_s = max(out_s, asyncio.get_running_loop().time() - accepted_s)
         watched = self._jobs[provider_job_id] = Watched(self._desk, job, provider_job_id, times, out_s)
+        if self._until is not None and len(self._jobs) >= self._until[0] and not self._until[1].done():
+            self._until[1].set_result(None)
         try:
             yield watched
         finally:
             if self._jobs.get(provider_job_id) is watched:
                 del self._jobs[provider_job_id]
             watched.over()
+
+    async def until_there_are(self, count: int) -> None:
+        """Waits until so many jobs are watched. One waits at a time."""
+        if len(self._jobs) < count:
+            self._until = (count, asyncio.get_running_loop().create_future())
+            await self._until[1]
 
     def accepted(self, provider_job_id: str) -> None:
         """The provider has taken this job now."""

@@ -122,7 +122,7 @@ def batch(
         loop = asyncio.get_running_loop()
         desk = cast("Any", Desk())
         watch = Watch(desk)
-        reader = ListReader(desk, provider, watch.jobs, asks_per_minute)
+        reader = ListReader(desk, provider, watch, asks_per_minute)
         desk.aside(reader.read())
         times = UsualTimes()
         for _ in range(300 if known else 0):
