@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import (
@@ -37,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 from wan_pipeline.spend import views
 from wan_pipeline.spend.records import Basis, EntryKind, JobState
@@ -305,7 +305,8 @@ shot_index = Table(
     Index("ix_shot_index_not_at_rest", "key", sqlite_where=_NOT_AT_REST, postgresql_where=_NOT_AT_REST),
     Index("ix_shot_index_gone_at", "gone_at"),
 )
-NOT_AT_REST: sa.ColumnElement[bool] = sa.literal_column(f"({_NOT_AT_REST.text})", Boolean)
+# Without a type: of a Boolean, SQLAlchemy makes "(…) = 1" for SQLite, which then does not know its index in it.
+NOT_AT_REST: sa.ColumnElement[bool] = sa.literal_column(f"({_NOT_AT_REST.text})", cast(Any, NullType()))
 
 deferrals = Table(
     # Shots that wait for room in a budget, or for their provider. Not the ledger's business either: losing them costs
