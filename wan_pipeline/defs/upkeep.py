@@ -34,7 +34,7 @@ from wan_pipeline.shots.spec import Sidecar
 from wan_pipeline.spend.inbox_index import Changes, InboxIndex, ListedObject
 
 MANY = 2_000  # changed objects; beyond, the shots are found all at once
-_TIME_TO_BUILD_S = 20.0  # of a tick are left for that when the yamls are read
+_TIME_TO_BUILD_S = 30.0  # of a tick are left for that when the yamls are read
 _TIME_TO_END_S = 5.0  # when the listing is
 _GO_ON_WITHIN = timedelta(minutes=15)  # what was listed before that is listed again
 
