@@ -23,7 +23,7 @@ from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.shot_index import MISTAKES, IndexedShot, SeenShot, ShotIndex, WaitingShot
 
 RUN_KEY_TAG = "dagster/run_key"  # Dagster's name; a test compares it with the one it uses
-MAX_SHOTS_PER_TICK = 1_000  # 20 runs; also what the sensor's cursor has to hold
+MAX_SHOTS_PER_TICK = 1_000  # 5 runs; also what the sensor's cursor has to hold
 
 _SIMULATED = "simulated:"
 _SEEN_FIELDS = tuple(each.name for each in fields(SeenShot))

@@ -137,9 +137,9 @@ def test_a_shot_that_is_not_due_is_a_partition_and_is_not_asked_for(lab: Lab) ->
 def test_many_shots_are_split_into_runs_and_over_ticks_and_none_is_lost(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensors, "MAX_SHOTS_PER_TICK", 100)
+    monkeypatch.setattr(sensors, "MAX_SHOTS_PER_TICK", 300)
     lab.put("inbox/_defaults.yaml", DEFAULTS)
-    keys = [f"s{n:03d}" for n in range(130)]
+    keys = [f"s{n:03d}" for n in range(330)]
     for key in keys:
         lab.put(f"inbox/{key}.jpg", b"inspection would say that this is none")
 
@@ -148,8 +148,8 @@ def test_many_shots_are_split_into_runs_and_over_ticks_and_none_is_lost(
     third = lab.tick(second.cursor)
 
     assert lab.partitions == keys
-    assert asked_for(first.run_requests) == [("s000", "s049"), ("s050", "s099")]
-    assert asked_for(second.run_requests) == [("s100", "s129")]
+    assert asked_for(first.run_requests) == [("s000", "s199"), ("s200", "s299")]
+    assert asked_for(second.run_requests) == [("s300", "s329")]
     assert asked_for(third.run_requests) == []
 
 
