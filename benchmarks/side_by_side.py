@@ -165,7 +165,7 @@ def main() -> int:
     chosen = ways() if given.way is None else [ways()[number] for number in given.way]
     if given.quick:
         given.shots, given.in_flight, given.latency, given.phase = 4, 2, 0.5, "killed"
-        chosen = [ways()[0], ways()[-1]]
+        chosen = chosen if given.way else [ways()[0], ways()[-1]]
     right = True
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
