@@ -275,6 +275,7 @@ money_entries = Table(
     sqlite_autoincrement=True,  # an id is never given out again
 )
 
+_GONE = sa.text("gone_at IS NOT NULL")  # otherwise SQLite takes "gone_at IS NULL" for something that is rare
 _NOT_AT_REST = sa.text(
     "gone_at IS NULL AND (taken_up_version IS NULL OR taken_up_version <> version"
     " OR finished_version IS NULL OR finished_version <> version)"
@@ -303,7 +304,7 @@ shot_index = Table(
     Index("ix_shot_index_origin", "origin"),
     # Those about which something is to be done yet: few, however many there are. A query has to say it in the same words.
     Index("ix_shot_index_not_at_rest", "key", sqlite_where=_NOT_AT_REST, postgresql_where=_NOT_AT_REST),
-    Index("ix_shot_index_gone_at", "gone_at"),
+    Index("ix_shot_index_gone_at", "gone_at", sqlite_where=_GONE, postgresql_where=_GONE),
 )
 # Without a type: of a Boolean, SQLAlchemy makes "(…) = 1" for SQLite, which then does not know its index in it.
 NOT_AT_REST: sa.ColumnElement[bool] = sa.literal_column(f"({_NOT_AT_REST.text})", cast(Any, NullType()))

@@ -22,8 +22,9 @@ def at_rest(ledger: Ledger) -> Ledger:
     versions = ["v1"] * len(SHOTS)
     ledger.index.mark_taken_up(SHOTS, versions, NOON)
     ledger.index.mark_finished(SHOTS, versions, NOON)
-    with ledger.engine.begin() as connection:
-        connection.exec_driver_sql("ANALYZE")
+    if ledger.engine.dialect.name == "postgresql":  # where autovacuum does it; nothing does for SQLite
+        with ledger.engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE")
     return ledger
 
 

@@ -12,6 +12,7 @@ _NOT_AT_REST = sa.text(
     "gone_at IS NULL AND (taken_up_version IS NULL OR taken_up_version <> version"
     " OR finished_version IS NULL OR finished_version <> version)"
 )
+_GONE = sa.text("gone_at IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -22,4 +23,4 @@ def upgrade() -> None:
         sqlite_where=_NOT_AT_REST,
         postgresql_where=_NOT_AT_REST,
     )
-    op.create_index("ix_shot_index_gone_at", "shot_index", ["gone_at"])
+    op.create_index("ix_shot_index_gone_at", "shot_index", ["gone_at"], sqlite_where=_GONE, postgresql_where=_GONE)
