@@ -5,8 +5,8 @@ which grows again by one with every accepted submission. A denial (no key, no cr
 
 The limits of all processes together are counted in the ledger, by every claim. A claim that finds no room there pauses the
 gate too, and then one at a time is let in to try, two once one got through, then four: a thousand shots that wait are no
-thousand claims. Other processes that wait are heard of nowhere; so a batch that has had all places for a while leaves one
-that comes free to whoever tries next.
+thousand claims. Other processes that wait are heard of nowhere; so a batch that has had all places for a while leaves a few
+that come free, for some seconds, to whoever tries next.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _BUSY_WAIT_AT_MOST_S = 30.0
 _BUSY_SPREAD_S = 1.0  # or processes that were told the same moment would all come at it
 _SATURATED_S = 30.0
 _YIELD_S = _BUSY_SPREAD_S + 2.5  # longer than another process waits between two tries
+_YIELD_SHARE = 20  # one place in so many, and one at least
 
 
 class Closed(StrEnum):
@@ -99,6 +100,7 @@ class Gate:
         self._trying = 0  # entered, and the ledger has not said yet whether there is room
         self._tries: int | None = None  # how many may try at once; None: the ledger had room when it was last asked
         self._saturated_since: float | None = None
+        self._yielding_until = 0.0
 
     @property
     def closed(self) -> str | None:
@@ -206,7 +208,11 @@ class Gate:
         now = asyncio.get_running_loop().time()
         while self._submits and self._submits[0] + _WINDOW_S <= now:
             self._submits.popleft()
-        while self._waiting and self._in_flight < self._limit:
+        limit = self._limit
+        if self._yielding_until > now:
+            limit = max(0, limit - max(1, limit // _YIELD_SHARE))
+            self._again_in(self._yielding_until - now)
+        while self._waiting and self._in_flight < limit:
             if self._tries is not None and self._trying >= self._tries:
                 return
             wait_s = self._paused_until - now
@@ -232,7 +238,7 @@ class Gate:
         now = asyncio.get_running_loop().time()
         if self._waiting and self._saturated_since is not None and now - self._saturated_since > _SATURATED_S:
             self._saturated_since = None
-            self._paused_until = max(self._paused_until, now + _YIELD_S)
+            self._yielding_until = now + _YIELD_S
 
     def _again_in(self, wait_s: float) -> None:
         if self._timer is not None:

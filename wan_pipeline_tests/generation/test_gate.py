@@ -135,3 +135,32 @@ def test_a_waiter_that_is_cancelled_just_as_it_gets_in_gives_its_place_to_the_ne
         return first.cancelled()
 
     assert on_virtual_time(work)
+
+
+def test_a_batch_that_has_had_all_places_for_long_leaves_a_few_to_others_and_fills_the_rest_at_once() -> None:
+    places, took_s, shots = 40, 8.0, 400
+
+    async def work() -> tuple[float, list[int]]:
+        gate = Gate(ProviderLimits(places, 100_000))
+        loop = asyncio.get_running_loop()
+        inside, seen = 0, list[int]()
+
+        async def one() -> None:
+            nonlocal inside
+            place = Place(gate)
+            await gate.enter()
+            place.through()
+            inside += 1
+            await asyncio.sleep(took_s)
+            inside -= 1
+            place.leave()
+            if loop.time() < took_s * (shots / places - 1):
+                loop.call_later(0.1, lambda: seen.append(inside))
+
+        await asyncio.gather(*(one() for _ in range(shots)))
+        return loop.time(), seen
+
+    ended_s, seen = on_virtual_time(work)
+    assert min(seen) == places - 2  # a twentieth, for whoever else tries
+    assert seen.count(places) > len(seen) / 2
+    assert ended_s <= took_s * (shots / places + 1)
