@@ -152,9 +152,11 @@ class Completer:
                 return await self._gave_up(job, outcome, lane, first=not taken_over)
             if isinstance(outcome, Failed):
                 return await self._failed(job, outcome)
-            place.leave()
             url = without_query(outcome.url)
             job = await self._desk.record(ledger.mark_generated, job.id, url, outcome.reported, outcome.expires_at)
+            # Not before: the ledger counts the job as in flight until then, and would tell whoever comes for its place that
+            # there is none.
+            place.leave()
             tell(job.state, "")
             try:
                 collected = await self._collector.collect(job, outcome.url)
