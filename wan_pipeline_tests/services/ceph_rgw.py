@@ -78,7 +78,11 @@ def ceph_rgw(store_bytes: int = 2 << 30) -> Iterator[S3Server]:
             (folder / name).mkdir()
         port, mon_port = _free_ports(2)
         conf = folder / "ceph.conf"
-        conf.write_text(_CONF.format(fsid=(fsid := uuid.uuid4()), folder=folder, port=port, mon_port=mon_port, store_bytes=store_bytes))
+        conf.write_text(
+            _CONF.format(
+                fsid=(fsid := uuid.uuid4()), folder=folder, port=port, mon_port=mon_port, store_bytes=store_bytes
+            )
+        )
         keyring, monmap = str(folder / "keyring"), str(folder / "monmap")
 
         def keys(name: str, *arguments: str) -> None:
