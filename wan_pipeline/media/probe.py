@@ -54,8 +54,8 @@ _BROKEN = (
 
 
 def probe_image(stream: BinaryIO, size_bytes: int, max_pixels: int = MAX_DECODED_PIXELS) -> ImageInfo:
-    """The image in the stream. It is decoded in full, so that a truncated one is found (a PNG: where its checksums do not
-    show that it is whole), up to `max_pixels`; of a larger one only the header is read, which is enough for the limits to
+    """The image in the stream. It is decoded in full, so that a truncated one is found (a PNG: where its chunks do not show
+    that it is whole), up to `max_pixels`; of a larger one only the header is read, which is enough for the limits to
     refuse it.
 
     Raises UnreadableMediaError.
@@ -109,17 +109,25 @@ def _is_whole_png(stream: BinaryIO, image: ImageFile) -> bool:
     if image.format != "PNG":
         return False
     at = stream.tell()  # the reader's
-    whole = png.is_whole(stream)
+    try:
+        whole = png.is_whole(stream)
+    except ValueError as error:
+        raise UnreadableMediaError(f"{_damaged(image)} ({error})") from error
     stream.seek(at)
     return whole
 
 
 def _decode(image: ImageFile) -> None:
     width, height = image.size
-    with _broken_as(f"the {(image.format or 'image').upper()} of {width} x {height} px is truncated or damaged"):
+    with _broken_as(_damaged(image)):
         # A JPEG is decoded at an eighth of its size: all its data is read, so truncation shows, in a fraction of the time
         image.draft("L", (max(width // 8, 1), max(height // 8, 1)))
         image.load()
+
+
+def _damaged(image: ImageFile) -> str:
+    width, height = image.size
+    return f"the {(image.format or 'image').upper()} of {width} x {height} px is truncated or damaged"
 
 
 def _is_turned(image: ImageFile) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import struct
 import subprocess
@@ -120,7 +121,7 @@ def test_a_png_is_whole_by_its_checksums_and_damage_anywhere_is_found() -> None:
         assert not png.is_whole(io.BytesIO(data[:at]))
 
 
-def test_a_whole_png_is_not_inflated_and_a_doubtful_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_png_is_not_decoded_and_a_doubtful_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
     monkeypatch.setattr("wan_pipeline.media.probe._decode", lambda image: decoded.append(image.format))
     whole = image_bytes("PNG")
@@ -140,17 +141,75 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_found(options: dict) -> None:
         assert "truncated" in _reason(data[:-missing])
 
 
-def _png_of(width: int, height: int) -> bytes:
-    """A valid grey PNG of one colour."""
+def _png(width: int, height: int, *data: bytes, depth: int = 8, colour: int = 2, interlace: int = 0) -> bytes:
+    """With right checksums, and this data as its picture."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
+    palette = chunk(b"PLTE", bytes(range(6))) if colour == 3 else b""
+    return png.SIGNATURE + header + palette + b"".join(chunk(b"IDAT", each) for each in data) + chunk(b"IEND", b"")
+
+
+def _png_of(width: int, height: int) -> bytes:
+    """A valid grey PNG of one colour."""
     packer = zlib.compressobj(9)
     row = b"\0" * (1 + (width + 7) // 8)
     pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return _png(width, height, pixels, depth=1, colour=0)
+
+
+_ROWS = (b"\0" + bytes(range(192))) * 48  # 64 x 48 px in RGB
+_FLUSHED = zlib.compressobj()
+_NO_END = _FLUSHED.compress(_ROWS[:-193]) + _FLUSHED.flush(zlib.Z_FULL_FLUSH)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        [b""],
+        [b"no zlib stream at all"],
+        [zlib.compress(b"")],
+        [zlib.compress(_ROWS[:-1])],
+        [zlib.compress(_ROWS[:-193])],  # Pillow shows it
+        [zlib.compress(_ROWS[:-193]) + b"more"],
+        [_NO_END],
+        [zlib.compress(_ROWS)[:-20]],
+        [zlib.compress(_ROWS)[:-4] + b"sum?"],
+        [zlib.compress(_ROWS[:-193]), zlib.compress(_ROWS[-193:])],
+    ],
+    ids=["none", "empty", "text", "nothing", "byte", "row", "row, more", "no end", "cut", "sum", "two streams"],
+)
+def test_a_png_with_right_checksums_and_no_whole_picture_is_found(data: list[bytes]) -> None:
+    assert "the PNG of 64 x 48 px is truncated or damaged" in _reason(_png(64, 48, *data))
+
+
+@pytest.mark.parametrize("interlace", [0, 1])
+@pytest.mark.parametrize(
+    ("colour", "depth", "bits"),
+    [(0, depth, depth) for depth in (1, 2, 4, 8, 16)]
+    + [(3, depth, depth) for depth in (1, 2, 4, 8)]
+    + [(2, 8, 24), (2, 16, 48), (4, 8, 16), (4, 16, 32), (6, 8, 32), (6, 16, 64)],
+)
+def test_how_much_a_png_has_to_inflate_to_is_known_for_every_kind(
+    colour: int, depth: int, bits: int, interlace: int
+) -> None:
+    for width, height in ((1, 1), (2, 3), (3, 9), (5, 5), (13, 7), (640, 33)):
+        adam7 = ((8, 8, 0, 0), (8, 8, 4, 0), (4, 8, 0, 4), (4, 4, 2, 0), (2, 4, 0, 2), (2, 2, 1, 0), (1, 2, 0, 1))
+        size = 0
+        for across, down, left, top in adam7 if interlace else ((1, 1, 0, 0),):
+            columns, rows = len(range(left, width, across)), len(range(top, height, down))
+            size += rows * (1 + math.ceil(columns * bits / 8)) if columns else 0
+        packed = zlib.compress(bytes(size))
+        split = [packed[at : at + 5] for at in range(0, len(packed), 5)]
+        assert png.is_whole(io.BytesIO(_png(width, height, *split, depth=depth, colour=colour, interlace=interlace)))
+        more = _png(width, height, zlib.compress(bytes(size + 1)), depth=depth, colour=colour, interlace=interlace)
+        assert not png.is_whole(io.BytesIO(more))
+        with pytest.raises(ValueError, match="its picture ends after"):
+            less = zlib.compress(bytes(size - 1))
+            png.is_whole(io.BytesIO(_png(width, height, less, depth=depth, colour=colour, interlace=interlace)))
 
 
 def _jpeg_of(width: int, height: int) -> bytes:
