@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,9 @@ from wan_pipeline.problems import ConfigurationError
 
 VARIABLE = "WAN_BUCKET_EVENTS_URL"
 HIDDEN_S = 120  # longer than a tick
+# "Typically, event notifications are delivered in seconds but can sometimes take a minute or longer" (AWS, "Amazon S3 Event
+# Notifications"), and in any order: what a queue does not tell of yet is known to have been there only that much later.
+LATE = timedelta(minutes=1)
 _AT_ONCE = 10  # SQS' own limit
 _AWS_HOST = re.compile(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 _REMEDIES = {
@@ -36,8 +39,9 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`receipt` is what it is deleted by; `sent_at` is the queue's own moment."""
+    """`name` is the same each time it comes, `receipt` is what it is deleted by; `sent_at` is the queue's own moment."""
 
+    name: str
     body: str
     receipt: str
     sent_at: datetime
@@ -55,8 +59,8 @@ class EventQueue:
         self._region = aws[1] if aws else os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         self._client: Any = None
 
-    def receive(self) -> Iterator[Message]:
-        """Those that are there now, until none comes any more."""
+    def receive(self) -> Iterator[list[Message]]:
+        """Those that are there now, answer by answer, until none comes any more. All of an answer are hidden then."""
         while True:
             answer = self._call(
                 "receive_message",
@@ -66,11 +70,9 @@ class EventQueue:
                 AttributeNames=["SentTimestamp"],
             )
             found = answer.get("Messages", ())
-            for item in found:
-                sent_ms = int(item.get("Attributes", {}).get("SentTimestamp", 0))
-                yield Message(item["Body"], item["ReceiptHandle"], datetime.fromtimestamp(sent_ms / 1000, UTC))
             if not found:
                 return
+            yield [_message(item) for item in found]
 
     def delete(self, messages: Iterable[Message]) -> None:
         """They do not come again. What could not be deleted does, and is found to be nothing new."""
@@ -114,3 +116,9 @@ class EventQueue:
         return session.create_client(
             "sqs", region_name=self._region or "us-east-1", endpoint_url=self._endpoint, config=config
         )
+
+
+def _message(item: dict[str, Any]) -> Message:
+    sent_ms = int(item.get("Attributes", {}).get("SentTimestamp", 0))
+    sent_at = datetime.fromtimestamp(sent_ms / 1000, UTC)
+    return Message(item["MessageId"], item["Body"], item["ReceiptHandle"], sent_at)

@@ -29,6 +29,7 @@ from wan_pipeline.defs.take_up import (
 )
 from wan_pipeline.defs.upkeep import Upkeep
 from wan_pipeline.defs.upkeep_by_events import by_events
+from wan_pipeline.shots.inbox import YAML_ENDINGS, stem_of
 from wan_pipeline.shots.settling import left_to_settle
 from wan_pipeline.spend.shot_index import WaitingShot
 
@@ -68,7 +69,8 @@ def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation) -> dg.Senso
     index = opened.ledger.index
     waiting = index.waiting()
     settle_s = opened.settings.settle_seconds
-    quiet = [shot for shot in waiting if _is_quiet(shot, now, settle_s)]
+    known_at = index.inbox.listing(opened.bucket.url).fresh_at
+    quiet = [shot for shot in waiting if _is_quiet(shot, now, settle_s, known_at)]
     later = [shot for shot in quiet if is_left_to_schedule(shot)]
     wanted = [shot for shot in quiet if not is_left_to_schedule(shot)]
     wanted.sort(key=lambda shot: (not shot.ready, shot.key))
@@ -86,8 +88,16 @@ def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation) -> dg.Senso
     )
 
 
-def _is_quiet(shot: WaitingShot, now: datetime, settle_s: float) -> bool:
-    return shot.modified_at is None or left_to_settle(shot.modified_at, now, settle_s, shot.version_seen_at) <= 0
+def _is_quiet(shot: WaitingShot, now: datetime, settle_s: float, known_at: datetime | None) -> bool:
+    """`known_at`: the index knows of all that was in the bucket then. A walk has read its beginning before its end, so a
+    yaml that came before an image may be missing there beside it."""
+    if shot.modified_at is None:
+        return True
+    if shot.origin is None or stem_of(shot.origin)[1] in YAML_ENDINGS:
+        return left_to_settle(shot.modified_at, now, settle_s, shot.version_seen_at) <= 0
+    return known_at is not None and (
+        left_to_settle(shot.modified_at, now, settle_s, shot.version_seen_at, known_at) <= 0
+    )
 
 
 def _told(shots: int, unsettled: int, not_due: int) -> str:

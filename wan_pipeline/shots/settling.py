@@ -46,7 +46,13 @@ def settled(shot: Shot, now: datetime, settle_s: float, seen_at: datetime | None
     return left_to_settle(quiet_since, now, settle_s, seen_at or now)
 
 
-def left_to_settle(modified_at: datetime, now: datetime, settle_s: float, seen_at: datetime) -> float:
-    """The same of files of which the newest was modified at `modified_at` and first seen at `seen_at`."""
+def left_to_settle(
+    modified_at: datetime, now: datetime, settle_s: float, seen_at: datetime, known_at: datetime | None = None
+) -> float:
+    """The same of files of which the newest was modified at `modified_at` and first seen at `seen_at`.
+
+    `known_at`: only what was in the bucket then is known, so only until then were the files quiet. That is for an image
+    alone: who uploads a yaml that names it, and then the image, has the yaml seen before the image passes for a shot.
+    """
     quiet_since = modified_at if modified_at <= now else min(now, seen_at)
-    return max(0.0, settle_s - (now - quiet_since).total_seconds())
+    return max(0.0, settle_s - ((known_at or now) - quiet_since).total_seconds())

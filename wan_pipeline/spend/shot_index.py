@@ -77,6 +77,7 @@ class WaitingShot(NamedTuple):
     not_before: datetime | None
     version_seen_at: datetime
     modified_at: datetime | None
+    origin: str | None
 
 
 class ShotIndex:
@@ -115,7 +116,8 @@ class ShotIndex:
     def waiting(self) -> list[WaitingShot]:
         """The same, with less of each."""
         column = shot_index.c
-        query = sa.select(column.key, column.ready, column.not_before, column.version_seen_at, column.modified_at)
+        told = (column.key, column.ready, column.not_before, column.version_seen_at, column.modified_at, column.origin)
+        query = sa.select(*told)
         with self._database.read() as connection:
             return [WaitingShot(*row) for row in connection.execute(query.where(_has_news()))]
 

@@ -16,7 +16,9 @@ import pytest
 from wan_pipeline.bucket import S3Bucket
 from wan_pipeline.bucket.events import EventQueue
 from wan_pipeline.defs import upkeep_by_events
+from wan_pipeline.defs.deadline import OutOfTimeError
 from wan_pipeline.defs.resources import BucketResource, installation
+from wan_pipeline.defs.upkeep import Upkeep
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.shots.keys import INBOX
 from wan_pipeline_tests.bucket.test_event_messages import by_sns, eventbridge, record, records
@@ -78,11 +80,13 @@ def _bucket(**fields: str) -> BucketResource:
 
 @pytest.fixture
 def world(moto_server: S3Server, lab: Lab, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Every inbox is a large one; shots `a`, `b`, `c` are taken up, and the queue is empty."""
+    """Every inbox is a large one; shots `a`, `b`, `c` are taken up, and the queue is empty. No image waits for messages
+    that may be late."""
     for name, value in moto_server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(installation, "LARGE_INBOX", 0)
     monkeypatch.setattr(upkeep_by_events, "_listed", set())
+    monkeypatch.setattr(upkeep_by_events, "LATE", timedelta(0))
     bucket = moto_server.make_bucket()
     sqs = client(moto_server, "sqs")
     name = f"q-{uuid.uuid4().hex[:8]}"
@@ -205,6 +209,120 @@ def test_a_listing_begun_before_the_messages_came_does_not_swallow_them(
         ledger.index.inbox.note(f"s3://{world.bucket}/p", began_at=moment, reached="inbox/b.jpg")
     assert world.tick() == [("0", "0")]
     assert world.waiting() == 0
+
+
+def test_an_image_alone_waits_for_messages_that_come_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep_by_events, "LATE", timedelta(minutes=1))
+    world.put("far/group.yaml", "inputs: {first_frame: ../end.jpg}\n")
+    world.put("end.jpg", jpeg(77))
+    world.sqs.purge_queue(QueueUrl=world.queue)
+    world.send(records(record("p/inbox/end.jpg", world.bucket)))
+    assert world.tick() == []
+    world.send(records(record("p/inbox/far/group.yaml", world.bucket)))
+    assert world.tick() == [("far/group", "far/group")]
+
+    world.put("alone.jpg", jpeg(78))
+    assert world.tick() == []
+    monkeypatch.setattr(upkeep_by_events, "LATE", timedelta(0))  # as a minute later
+    assert world.tick() == [("alone", "alone")]
+
+
+def test_what_a_late_message_may_tell_is_not_said_to_be_known(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep_by_events, "LATE", timedelta(minutes=1))
+    url = f"s3://{world.bucket}/p"
+    with world.lab.ledger() as ledger:
+        ledger.index.inbox.note(url, fresh_at=datetime.now(UTC) - timedelta(minutes=9))
+        world.tick()
+        fresh_at = ledger.index.inbox.listing(url).fresh_at
+        assert fresh_at is not None
+        assert fresh_at <= datetime.now(UTC) - timedelta(minutes=1)
+    with world.lab.installation.open() as opened:
+        assert opened.inbox_is_known()
+
+
+def test_on_a_part_of_the_news_nothing_is_taken_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wan_pipeline.bucket.events._AT_ONCE", 1)
+    for key, content in (("end.jpg", jpeg(77)), ("far/group.yaml", "inputs: {first_frame: ../end.jpg}\n")):
+        world.put(key, content)
+    with monkeypatch.context() as patched:
+        patched.setattr(upkeep_by_events, "_RECEIVE_FOR_S", -1.0)
+        assert world.tick() == []
+    assert world.waiting() == 1, "what was received is in the index"
+    assert world.tick() == [("far/group", "far/group")]
+    assert world.waiting() == 0
+
+
+def test_where_uploads_never_cease_all_that_was_sent_before_the_tick_is_enough(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("d.jpg", jpeg(9))
+    real = EventQueue.receive
+
+    def endless(queue: EventQueue) -> Iterator[Any]:
+        yield from real(queue)
+        for number in range(1_000):
+            world.put("e.jpg", jpeg(number % 200))
+            yield from real(queue)
+        raise AssertionError("it goes on for ever")
+
+    monkeypatch.setattr(EventQueue, "receive", endless)
+    assert ("d", "d") in {(first, "d") for first, _ in world.tick()}
+
+
+def test_what_was_received_and_hidden_before_the_listing_was_over_is_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is anything known meanwhile: the next ticks do not receive it."""
+    url = f"s3://{world.bucket}/p"
+    with world.lab.ledger() as ledger:
+        before = ledger.index.inbox.listing(url).fresh_at
+        world.put("d.jpg", jpeg(9))
+        with monkeypatch.context() as patched:
+            patched.setattr(upkeep_by_events, "MANY", 0)
+            patched.setattr(Upkeep, "by_listing", _no_time)
+            assert world.tick() == []
+            assert ledger.index.inbox.listing(url).fresh_at == before
+    assert world.waiting() == 1
+    assert world.tick() == [("d", "d")]
+    assert world.waiting() == 0
+
+
+def test_a_message_that_is_not_understood_goes_with_the_listing_that_began_after_it_over_however_many_ticks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there again while the listing lasts, and asks for no further one."""
+    monkeypatch.setattr("wan_pipeline.bucket.events.HIDDEN_S", 0)
+    listings = Listings(monkeypatch)
+    monkeypatch.setattr("wan_pipeline.defs.upkeep.readable_until", _two_objects)
+    world.send("what is this?")
+    assert world.tick() == []
+    assert (listings.times, world.waiting()) == (1, 1)
+    assert world.tick() == []
+    assert (listings.times, world.waiting()) == (2, 0)
+    assert world.tick() == []
+    assert listings.times == 2
+
+
+def _no_time(upkeep: Upkeep) -> bool:
+    del upkeep
+    return False
+
+
+def _two_objects(bucket: Any, deadline: float) -> Any:
+    """The bucket, of which a tick has time to list two objects."""
+    del deadline
+
+    class Slow:
+        def list(self, prefix: str = "", start_after: str = "") -> Iterator[Any]:
+            for number, item in enumerate(bucket.list(prefix, start_after)):
+                if number == 2:
+                    raise OutOfTimeError
+                yield item
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bucket, name)
+
+    return Slow()
 
 
 def test_a_small_inbox_is_listed_for_each_change(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

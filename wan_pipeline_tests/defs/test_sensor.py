@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wan_pipeline.bucket import open_bucket
+from wan_pipeline.bucket import BucketObject, FolderBucket, open_bucket
 from wan_pipeline.defs import sensors
 from wan_pipeline.defs.take_up import remember_finished
 from wan_pipeline.generation.events import Finished, Verdict
@@ -120,6 +121,30 @@ def test_files_that_are_not_quiet_yet_are_waited_for(lab: Lab) -> None:
     assert asked_for(result.run_requests) == []
     assert "3 wait for their files to be quiet" in str(result.skip_reason)
     assert lab.partitions == []
+
+
+def test_an_image_that_comes_while_the_bucket_is_listed_waits_for_the_next_listing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The yaml that names it came before it, where this listing had been already."""
+    lab.put_shots(["a", "b"])
+    cursor = _settle(lab)
+    real = FolderBucket.list
+
+    def slow(bucket: FolderBucket, prefix: str = "", start_after: str = "") -> Iterator[BucketObject]:
+        for item in real(bucket, prefix, start_after):
+            yield item
+            if item.key == "inbox/b.jpg":
+                lab.put("inbox/0group.yaml", "inputs: {first_frame: z/end.jpg}\n")
+                lab.put("inbox/z/end.jpg", jpeg(77))
+                yield from real(bucket, "inbox/z/")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderBucket, "list", slow)
+        during = lab.tick(cursor)
+    assert asked_for(during.run_requests) == []
+    assert "1 wait for their files to be quiet" in str(during.skip_reason)
+    assert asked_for(lab.tick(during.cursor).run_requests) == [("0group", "0group")]
 
 
 def test_a_shot_that_is_not_due_is_a_partition_and_is_not_asked_for(lab: Lab) -> None:

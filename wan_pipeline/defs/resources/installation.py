@@ -20,6 +20,7 @@ import dagster as dg
 from pydantic import SecretStr
 
 from wan_pipeline.bucket import Bucket, BucketError, BucketObject, FolderBucket, open_bucket
+from wan_pipeline.bucket.events import LATE
 from wan_pipeline.defs.resources.configured import (
     AimlApiResource,
     BucketResource,
@@ -50,7 +51,7 @@ DEMO_LIMITS = ProviderLimits(max_in_flight=20, submits_per_minute=600)
 
 LARGE_INBOX = 2_000  # shots; smaller ones are listed as a whole in a second, whoever asks for what
 # A yaml that is put into the bucket later than this before a run begins may name one of its images after all.
-KNOWN_FOR = timedelta(minutes=5)
+KNOWN_FOR = timedelta(minutes=2)
 
 # Parsed sidecar files by bucket. Sensors tick in the code server, a process that lives on: it parses each file once.
 _yaml_caches: dict[str, YamlCache] = {}
@@ -120,7 +121,9 @@ class OpenInstallation:
     def inbox_is_known(self) -> bool:
         """Is the inbox a large one, and does the index know what was in it a moment ago?"""
         fresh_at = self.ledger.index.inbox.listing(self.bucket.url).fresh_at
-        fresh = fresh_at is not None and abs(datetime.now(UTC) - fresh_at) <= KNOWN_FOR
+        # by events all is known only LATE, though it was looked at just now
+        known_for = KNOWN_FOR if self.settings.bucket_events_url is None else KNOWN_FOR + LATE
+        fresh = fresh_at is not None and abs(datetime.now(UTC) - fresh_at) <= known_for
         return fresh and self.ledger.index.holds_at_least(LARGE_INBOX)
 
     def start(self, shots: Sequence[Shot], stage: Stage, options: ClaimOptions, run_id: str | None) -> RunningBatch:
