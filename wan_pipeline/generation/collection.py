@@ -8,7 +8,7 @@ is tried again (completion.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ import httpx
 from wan_pipeline.generation.deadlines import urgency
 from wan_pipeline.generation.desk import Desk
 from wan_pipeline.generation.places import video_key
-from wan_pipeline.generation.publishing import Collected, Sink, publish, published
+from wan_pipeline.generation.publishing import Collected, Proof, Sink, proven, publish, published
 from wan_pipeline.generation.turns import Turns
 from wan_pipeline.generation.useless import DownloadError, UselessError, judge
 from wan_pipeline.providers.download import Downloader
@@ -30,6 +30,8 @@ _TRIES = 3
 _RETRY_WAIT_S = 1.5
 _DOWNLOAD_S = 1800.0  # a host that sends a byte now and then breaks no other limit
 _STOP_GRACE_S = 15.0  # a video that has nearly arrived is let in
+
+Proved = Callable[[], Awaitable[Job]]  # gives the job as the ledger has it then
 
 
 class Collector:
@@ -44,13 +46,17 @@ class Collector:
         """What lies in the bucket already as this very job's video, by a process that died before the ledger knew."""
         return await self._desk.files(published, self._desk.bucket, job)
 
-    async def collect(self, job: Job, url: str) -> Collected:
-        """Downloads, checks and publishes; the ledger is not told here. Raises DownloadError after some tries."""
+    async def collect(self, job: Job, url: str, proved: Proved | None = None) -> Collected:
+        """Downloads, checks and publishes. Raises DownloadError after some tries.
+
+        The ledger is told by `proved` alone, which is called when a video has come and before it is published: for a job
+        of which nobody knows better that it is done. What comes in place of its video is not judged then.
+        """
         seen: set[str] = set()
         for tried in range(1, _TRIES + 1):
             try:
                 async with self._turn(job):
-                    return await self._within_time(self._once(job, url, seen, last=tried == _TRIES))
+                    return await self._within_time(self._once(job, url, seen, proved, last=tried == _TRIES))
             except DownloadError as error:
                 if error.expired or error.stopped or tried == _TRIES:
                     raise
@@ -91,21 +97,28 @@ class Collector:
             raise _stopped() if self._desk.stopped.is_set() else DownloadError("the download took too long")
         return task.result()
 
-    async def _once(self, job: Job, url: str, seen: set[str], *, last: bool) -> Collected:
+    async def _once(self, job: Job, url: str, seen: set[str], proved: Proved | None, *, last: bool) -> Collected:
         """`seen`: the hashes of what came in this batch and was useless."""
         key = video_key(job.shot, job.take)
         bucket = self._desk.bucket
         opened = await self._desk.files(Sink.open, bucket, key)
+        proof: Proof | None = None
         try:
             try:
                 await self._stream(url, opened)
+                if proved is not None:
+                    proof = await self._desk.files(proven, opened)
+                    job = await proved()
             except BaseException as error:
                 await asyncio.shield(self._desk.files(opened.discard, error))
                 raise
-            return await self._desk.files(publish, bucket, job, key, opened, self._desk.parts.clock())
+            now = self._desk.parts.clock()
+            if proof is None:
+                return await self._desk.files(publish, bucket, job, key, opened, now)
+            return await self._desk.files(publish, bucket, job, key, opened, now, proof)
         except UselessError as error:
             seen.add(error.sha256)
-            if last:
+            if last and proved is None:
                 await self._desk.files(judge, bucket, job, error, opened.spool, seen, self._desk.parts.clock())
             raise
         finally:

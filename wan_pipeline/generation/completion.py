@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from wan_pipeline.generation.collection import Collector
 from wan_pipeline.generation.deadlines import is_over, is_stuck, next_fetch_at, wait_s
@@ -23,7 +24,7 @@ from wan_pipeline.generation.useless import DownloadError, UselessError
 from wan_pipeline.generation.waiting import GaveUp
 from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.providers.account import another_key
-from wan_pipeline.providers.base import Failed, Model
+from wan_pipeline.providers.base import Failed, Model, Succeeded
 from wan_pipeline.providers.words import shown, without_query
 from wan_pipeline.spend.errors import NotHolderError
 from wan_pipeline.spend.records import Job, JobState
@@ -135,7 +136,7 @@ class Completer:
     async def _through(
         self, model: Model, lane: Lane, job: Job, place: Place, tell: Tell, *, taken_over: bool
     ) -> Ending:
-        ledger, waiter = self._desk.ledger, lane.waiter(model)
+        ledger, waiter, loop = self._desk.ledger, lane.waiter(model), asyncio.get_running_loop()
         if taken_over:
             if job.state is JobState.GENERATED and (there := await self._collector.published(job)) is not None:
                 return await self._stored(job, there)
@@ -146,22 +147,33 @@ class Completer:
                 place.leave()  # the provider is done with it
             if not_yet_s and await self._desk.sleep(not_yet_s):
                 return self._not_now(job, "stopped before it was fetched again; the next run collects it")
+
+        async def generated(outcome: Succeeded, heard_at_s: float) -> Job:
+            nonlocal job
+            told = (without_query(outcome.url), outcome.reported, outcome.expires_at)
+            known_for_s = loop.time() - heard_at_s
+            job = await self._desk.record(ledger.mark_generated, job.id, *told, known_for_s=known_for_s)
+            # Not before: the ledger counts the job as in flight until then, and would tell whoever comes for its place that
+            # there is none.
+            place.leave()
+            tell(job.state, "")
+            return job
+
         for attempt in range(_NEW_URLS):
             outcome = await waiter.wait(job, taken_over=taken_over or attempt > 0)
             if isinstance(outcome, GaveUp):
                 return await self._gave_up(job, outcome, lane, first=not taken_over)
             if isinstance(outcome, Failed):
                 return await self._failed(job, outcome)
-            url = without_query(outcome.url)
-            job = await self._desk.record(ledger.mark_generated, job.id, url, outcome.reported, outcome.expires_at)
-            # Not before: the ledger counts the job as in flight until then, and would tell whoever comes for its place that
-            # there is none.
-            place.leave()
-            tell(job.state, "")
+            # Where a list alone has told it, it is no end yet: the job itself may say that it failed, which costs nothing.
+            proved = partial(generated, outcome, loop.time())
+            only_listed = outcome.listed and job.state is JobState.SUBMITTED
+            if not only_listed:
+                await proved()
             try:
-                collected = await self._collector.collect(job, outcome.url)
+                collected = await self._collector.collect(job, outcome.url, proved if only_listed else None)
             except DownloadError as error:
-                # What a list has told is not the last word: the job itself is asked for it.
+                # A list's word is not the last: the job itself is asked for it.
                 if (error.expired or (outcome.listed and not error.stopped)) and attempt + 1 < _NEW_URLS:
                     continue
                 return await self._not_fetched(job, error)
@@ -196,7 +208,10 @@ class Completer:
     async def _not_fetched(self, job: Job, error: DownloadError) -> Ending:
         if error.stopped:
             return self._not_now(job, str(error))
-        if isinstance(error, UselessError):
+        if job.state is JobState.SUBMITTED:  # only a list says that it is done
+            if is_stuck(job, self._desk.parts.clock()):
+                return await self._lost(job, str(error))
+        elif isinstance(error, UselessError):
             if error.final:
                 return await self._lost(job, str(error), error.kept_key)
         elif is_over(job, self._desk.parts.clock()):

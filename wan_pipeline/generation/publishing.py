@@ -25,6 +25,8 @@ from wan_pipeline.spend.records import Job, StoredVideo
 
 _CHUNK = 1 << 20
 
+Proof = tuple[VideoInfo, bytes]  # what is in the video, and its poster
+
 
 @dataclass(frozen=True, slots=True)
 class Collected:
@@ -73,16 +75,22 @@ class Sink:
         self.spool.close()
 
 
-def publish(bucket: Bucket, job: Job, key: str, sink: Sink, now: datetime) -> Collected:
-    """Proves that what came can be played, then publishes video, poster and manifest. Runs in a thread."""
+def proven(sink: Sink) -> Proof:
+    """What came can be played. Runs in a thread. Raises UselessError."""
     from wan_pipeline.media.proof import prove
 
     try:
-        probed, poster = prove(sink.spool, sink.size_bytes)
+        return prove(sink.spool, sink.size_bytes)
     except UnreadableMediaError as error:
-        sink.discard(error)
         said = f"the result is no video that can be played: {shown(str(error))}"
         raise UselessError(said, sink.size_bytes, sink.sha256, is_page=is_page(sink.spool)) from None
+
+
+def publish(bucket: Bucket, job: Job, key: str, sink: Sink, now: datetime, proof: Proof | None = None) -> Collected:
+    """Proves that what came can be played, unless that has been done, then publishes video, poster and manifest. Runs in a
+    thread."""
+    try:
+        probed, poster = proof or proven(sink)
     except BaseException as error:
         sink.discard(error)
         raise

@@ -223,10 +223,13 @@ class Ledger(Questions, Ambiguities, Corrections):
         reported: Money | None = None,
         expires_at: datetime | None = None,
         now: datetime | None = None,
+        *,
+        known_for_s: float = 0.0,
     ) -> Job:
         """The result can be fetched until `expires_at` (None: nobody has said). The URL is kept without its query, which
-        may be signed."""
-        return self._step(lambda step: transitions.mark_generated(step, job_id, result_url, reported, expires_at), now)
+        may be signed. `known_for_s`: for how long it is known already that the job is done."""
+        told = (job_id, result_url, reported, expires_at, known_for_s)
+        return self._step(lambda step: transitions.mark_generated(step, *told), now)
 
     def mark_fetch_failed(self, job_id: str, reason: str, next_fetch_at: datetime, now: datetime | None = None) -> Job:
         """It could not be collected: counted in `fetches`, not to be tried before `next_fetch_at`; the state stays."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -202,9 +202,14 @@ def doubt(step: Step, job: Job, reason: str) -> Job:
 
 
 def mark_generated(
-    step: Step, job_id: str, result_url: str, reported: Money | None, expires_at: datetime | None
+    step: Step,
+    job_id: str,
+    result_url: str,
+    reported: Money | None,
+    expires_at: datetime | None,
+    known_for_s: float = 0.0,
 ) -> Job:
-    """-> generated. Said again (the URL had expired): the URL is renewed."""
+    """-> generated, as was heard so many seconds ago. Said again (the URL had expired): the URL is renewed."""
     job = rows.job(step.connection, job_id, lock=True)
     only_holder(step, job, S.GENERATED)
     reported, _ = _plausible(reported, "")
@@ -215,7 +220,11 @@ def mark_generated(
     bare_url = result_url.partition("#")[0].partition("?")[0]  # what follows may be a signature
     if job.state is S.GENERATED:
         return change(step, job_id, **books.close(), result_url=bare_url, result_expires_at=expires_at)
-    result = {"result_url": bare_url, "result_expires_at": expires_at, "generated_at": step.now}
+    result = {
+        "result_url": bare_url,
+        "result_expires_at": expires_at,
+        "generated_at": step.now - timedelta(seconds=known_for_s),
+    }
     return move(step, job, S.GENERATED, books, **result)
 
 

@@ -235,6 +235,13 @@ def test_until_when_a_result_can_be_had_is_kept_and_renewed_with_its_url(ledger:
     assert (renewed.result_expires_at, renewed.result_url) == (LATER + timedelta(hours=1), "https://y/v")
 
 
+def test_a_job_was_done_when_that_was_heard_however_late_it_is_written_down(ledger: Ledger) -> None:
+    job = job_in(ledger, S.SUBMITTED)
+    assert ledger.mark_generated(job.id, "https://x/v", now=LATER, known_for_s=30).generated_at == LATER - timedelta(
+        seconds=30
+    )
+
+
 def test_what_came_in_place_of_a_video_is_named_with_the_loss(ledger: Ledger) -> None:
     job = ledger.mark_lost(job_in(ledger, S.GENERATED).id, "no video", "videos/cat/take-1.unplayable")
     assert (job.state, job.kept_key) == (S.LOST, "videos/cat/take-1.unplayable")
