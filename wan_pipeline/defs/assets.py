@@ -15,9 +15,9 @@ import dagster as dg
 from wan_pipeline.defs import names
 from wan_pipeline.defs.batches import Batches
 from wan_pipeline.defs.failures import retried_where_it_passes, told_plainly
-from wan_pipeline.defs.partition_order import keys_in_range
 from wan_pipeline.defs.partitions import MAX_SHOTS_PER_RUN, shot_partitions
 from wan_pipeline.defs.quote_totals import QuoteTotals
+from wan_pipeline.defs.ranges import keys_asked_for
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_marks import marked_run
 from wan_pipeline.defs.run_tags import claim_options
@@ -140,9 +140,10 @@ def _stage(assets: Collection[dg.AssetKey], checks: Collection[dg.AssetCheckKey]
 
 
 def _keys_of(context: dg.AssetExecutionContext) -> Sequence[str]:
-    """The run's partitions, without reading all there are; where its range is none, Dagster says so."""
+    """The run's partitions, without reading all there are; where its range is none, Dagster says so. Raises ProblemsError
+    for a range that has come to mean other shots."""
     asked = context.partition_key_range
-    return keys_in_range(context.instance, asked.start, asked.end) or context.partition_keys
+    return keys_asked_for(context.instance, context.run_id, asked.start, asked.end) or context.partition_keys
 
 
 def _shots_of(opened: OpenInstallation, keys: Sequence[str]) -> tuple[list[Shot], list[str]]:

@@ -9,6 +9,7 @@ What belongs here: that table. What does not: which shots are partitions (partit
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ _TABLE = sa.table(
     sa.column("id", sa.Integer()),
     sa.column("partitions_def_name", sa.Text()),
     sa.column("partition", sa.Text()),
+    sa.column("create_timestamp", sa.DateTime()),
 )
 _ROW = _TABLE.c
 
@@ -65,6 +67,17 @@ def keys_in_range(instance: dg.DagsterInstance, first: str, last: str) -> list[s
             .order_by(_ROW.id)
         )
         return [str(key) for key in connection.execute(query).scalars()]
+
+
+def added_at(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, datetime]:
+    """Of those of these keys that are partitions, since when: by the database's clock, SQLite's in whole seconds."""
+    found: dict[str, datetime] = {}
+    with _storage(instance).index_connection() as connection:
+        for some in _in_parts(list(dict.fromkeys(keys))):
+            query = sa.select(_ROW.partition, _ROW.create_timestamp)
+            query = query.where(_ROW.partitions_def_name == SHOTS, _ROW.partition.in_(some))
+            found |= {str(key): moment.replace(tzinfo=UTC) for key, moment in connection.execute(query)}
+    return found
 
 
 def remove_shots(instance: dg.DagsterInstance, keys: Iterable[str]) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import dagster as dg
 from sqlalchemy.exc import IntegrityError
 
+from wan_pipeline.defs.run_tags import RANGE_SIZE_TAG
+
 # Dagster's names; a test compares them with those it uses.
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -36,8 +38,8 @@ class Piece:
 
     @property
     def range_tags(self) -> dict[str, str]:
-        """The run tags that make a run one over this range."""
-        return {RANGE_START_TAG: self.keys[0], RANGE_END_TAG: self.keys[-1]}
+        """The run tags that make a run one over this range, and say how many are in it."""
+        return {RANGE_START_TAG: self.keys[0], RANGE_END_TAG: self.keys[-1], RANGE_SIZE_TAG: str(len(self.keys))}
 
 
 def add_shots(instance: dg.DagsterInstance, keys: Iterable[str]) -> list[str]:

@@ -17,12 +17,16 @@ RETRY_FAILED = "wan/retry_failed"
 OUTDATED = "wan/outdated"
 COLLECT_ONLY = "wan/collect_only"
 
+# How many partitions lay in the range when it was asked for, or when the run began.
+RANGE_SIZE_TAG = "wan/partitions"
+
 # What a run has come to: written at its end, so that the list of runs and a backfill's page show it.
 QUOTED_USD = "wan/quoted_usd"
 BILLED_USD = "wan/billed_usd"
 
 # Dagster's names; a test compares them with those it uses.
 PARENT_RUN_ID_TAG = "dagster/parent_run_id"
+ROOT_RUN_ID_TAG = "dagster/root_run_id"
 PARENT_BACKFILL_ID_TAG = "dagster/parent_backfill_id"
 RETRY_NUMBER_TAG = "dagster/retry_number"
 MAX_RETRIES_TAG = "dagster/max_retries"
@@ -99,7 +103,7 @@ def is_recovery(tags: Mapping[str, str]) -> bool:
 
 
 _KNOWN = frozenset({ASKED_BY, *_DECISIONS})
-_WRITTEN = frozenset({QUOTED_USD, BILLED_USD})  # a re-execution brings those of its parent
+_WRITTEN = frozenset({RANGE_SIZE_TAG, QUOTED_USD, BILLED_USD})  # a re-execution brings those of its parent
 
 
 def _unknown_tag(name: str, value: str) -> Problem:

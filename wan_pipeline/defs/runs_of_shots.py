@@ -17,6 +17,7 @@ import dagster as dg
 from wan_pipeline.defs import names
 from wan_pipeline.defs.partition_order import places_of
 from wan_pipeline.defs.partitions import RANGE_END_TAG, RANGE_START_TAG
+from wan_pipeline.defs.ranges import ends_of, moved_ranges
 from wan_pipeline.defs.run_tags import ASKED_BY, AskedBy, is_recovery
 
 PARTITION_TAG = "dagster/partition"  # Dagster's name; a test compares it with the one it uses
@@ -70,9 +71,10 @@ class RunsOfShots:
 
     @classmethod
     def read(cls, instance: dg.DagsterInstance, keys: Iterable[str], now: datetime) -> RunsOfShots:
-        """Of these shots; what runs were over others is not read. Those that are no partitions are in no run's range."""
+        """Of these shots; what runs were over others is not read. Those that are no partitions are in no run's range, and a
+        run whose range may have come to span others (ranges.py) tells of the two shots that it names."""
         unfinished = [
-            record.dagster_run
+            record
             for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
             if makes_videos(record.dagster_run) and not _is_forgotten(record, now)
         ]
@@ -82,18 +84,25 @@ class RunsOfShots:
             for record in instance.get_run_records(filters, limit=_MOST_RUNS)  # the newest first
             if record.dagster_run.is_finished and makes_videos(record.dagster_run)
         ]
+        moved = moved_ranges(instance, [*unfinished, *recent])
         wanted = set(keys)
-        ends = {key for run in (*unfinished, *(record.dagster_run for record in recent)) for key in _ends_of(run)}
+        ends = {key for record in (*unfinished, *recent) for key in ends_of(record.dagster_run)}
         places = places_of(instance, wanted | ends)
         order = sorted(wanted & places.keys(), key=places.__getitem__)
+
+        def of(run: dg.DagsterRun) -> Sequence[str]:
+            if run.run_id in moved:
+                return [key for key in ends_of(run) if key in wanted]
+            return shots_of(run, order, places)
+
         covered: set[str] = set()
-        for run in unfinished:
-            covered.update(shots_of(run, order, places))
+        for record in unfinished:
+            covered.update(of(record.dagster_run))
         collections, failures, scheduled = Tries(), Tries(), Tries()
         last_status: dict[str, dg.DagsterRunStatus] = {}
         for record in recent:
             run = record.dagster_run
-            of_run = shots_of(run, order, places)
+            of_run = of(run)
             ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else now
             if is_recovery(run.tags):
                 collections.add(of_run, ended)
@@ -111,11 +120,6 @@ class RunsOfShots:
 def _is_forgotten(record: dg.RunRecord, now: datetime) -> bool:
     status = record.dagster_run.status
     return status is dg.DagsterRunStatus.NOT_STARTED and now - record.create_timestamp > _LAUNCHED_WITHIN
-
-
-def _ends_of(run: dg.DagsterRun) -> list[str]:
-    ends = (run.tags.get(RANGE_START_TAG), run.tags.get(RANGE_END_TAG))
-    return [key for key in ends if key is not None]
 
 
 def makes_videos(run: dg.DagsterRun) -> bool:
