@@ -127,8 +127,9 @@ def test_a_result_that_a_list_has_told_is_in_the_ledger_before_it_is_published_a
 
     def publishing(bucket: Bucket, job: Job, *arguments: Any) -> Collected:
         with house.ledger() as ledger:
-            published.append(ledger.job(job.id))
-        assert job == published[-1]
+            known = ledger.job(job.id)
+        published.append(known)
+        assert job == known
         return publish(bucket, job, *arguments)
 
     house.faults.fault = fault
