@@ -33,6 +33,7 @@ _STRAGGLING = 0.98  # so are those that take longer than this share
 _MARGIN = timedelta(seconds=2)
 _FIRST_SEEN_S = 0.5  # a job is listed by then
 _SHOWN = 40  # jobs half of which the list has to show before it is read
+_UNSHOWN, _UNSHOWN_WAIT_S = 4, 1.5  # times that it may show too few of them, and the pause between
 _PROVEN = 3  # results that the list has to tell before anybody else
 _LAG_S = 1.0  # between a job's end and its row
 _STRIKES = 2  # times that it may not know what a poll has found
@@ -60,7 +61,7 @@ class ListReader:
         self._watched = watch.jobs
         self._their_zero = datetime.min.replace(tzinfo=UTC)  # the provider's clock when the loop's was at zero
         self._introduced = self._reading = False
-        self._first_told = self._strikes = self._readings = self._aways = 0
+        self._first_told = self._strikes = self._readings = self._aways = self._unshown = 0
         self._pages = 1
         self._away_until_s = 0.0
         self._found_alone: dict[str, tuple[float, float]] = {}
@@ -166,7 +167,9 @@ class ListReader:
             return self._go_away(page.reason)
         shown = [row for row in page.rows if isinstance(row.outcome, InProgress | Succeeded | Failed)]
         if len({row.provider_job_id for row in shown}) * 2 < min(settled, _SHOWN):
-            return self._go_away("it does not show the newest jobs")
+            # Where hundreds are submitted at once, a page may be full of jobs whose answers have not been heard yet.
+            self._unshown += 1
+            return _UNSHOWN_WAIT_S if self._unshown < _UNSHOWN else self._go_away("it does not show the newest jobs")
         zeros = sorted(
             row.made_at - timedelta(seconds=about[row.provider_job_id].began_s)
             for row in shown
@@ -177,6 +180,7 @@ class ListReader:
         # Of a submission the answer came a little later, now and then seconds later: a job is rather taken for too old.
         self._their_zero = zeros[len(zeros) // 20]
         self._introduced = True
+        self._unshown = 0
         return 0.0
 
     async def _sweep(self, jobs: Sequence[Watched]) -> str | None:
@@ -266,6 +270,6 @@ class ListReader:
         self._away_until_s = asyncio.get_running_loop().time() + away_s
         self._leave_off()
         self._introduced = False
-        self._first_told = self._strikes = 0
+        self._first_told = self._strikes = self._unshown = 0
         self._found_alone.clear()
         return _IDLE_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from statistics import mean
@@ -188,6 +188,19 @@ def test_submissions_that_are_answered_seconds_late_are_found_in_the_list_all_th
     found = batch(Provider(answers_late_s=9.0), in_flight=200, count=600)
     assert mean(found.late) < 0.02
     assert found.requests < 0.9
+
+
+def test_a_list_that_shows_other_jobs_at_first_is_looked_at_again_soon() -> None:
+    """As where hundreds are submitted at once, and their answers wait to be heard."""
+    shown_from_s = 4.0
+
+    def listed(provider: Provider, answer: ListedJobs | PollError) -> ListedJobs | PollError:
+        early = asyncio.get_running_loop().time() < shown_from_s
+        return replace(answer, rows=()) if early and isinstance(answer, ListedJobs) else answer
+
+    found = batch(Provider(listed=listed), in_flight=200, count=600)
+    assert mean(found.late) < 0.02
+    assert found.requests < 1.1
 
 
 def test_many_pages_are_read_to_where_the_eldest_job_is() -> None:
