@@ -33,7 +33,7 @@ _STRAGGLING = 0.98  # so are those that take longer than this share
 _MARGIN = timedelta(seconds=2)
 _FIRST_SEEN_S = 0.5  # a job is listed by then
 _SHOWN = 40  # jobs half of which the list has to show before it is read
-_UNSHOWN, _UNSHOWN_WAIT_S = 4, 1.5  # times that it may show too few of them, and the pause between
+_UNSHOWN, _UNSHOWN_WAIT_S = 8, 1.0  # times that it may show too few of them, and the pause between
 _PROVEN = 3  # results that the list has to tell before anybody else
 _LAG_S = 1.0  # between a job's end and its row
 _STRIKES = 2  # times that it may not know what a poll has found
