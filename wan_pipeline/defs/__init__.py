@@ -19,7 +19,7 @@ for _category in (dg.BetaWarning, dg.PreviewWarning):
 # alone from here on; definitions.py does the same with what it has imported.
 gc.freeze()
 
-# glibc gives each of a run's thirty threads a heap of its own, up to eight for each processor, and what is freed in one is of
-# no use to the others: 50 MB of a run over 800 shots. Two are enough for threads that mostly wait (M_ARENA_MAX is -8).
+# glibc gives each of a run's thirty threads a heap of its own, up to eight for each processor, and what is freed in one is
+# of no use to the others: 50 MB of a run over 800 shots. Two are enough for threads that mostly wait (M_ARENA_MAX is -8).
 with suppress(AttributeError, OSError):  # another C library
     ctypes.CDLL(None).mallopt(-8, 2)
