@@ -14,7 +14,8 @@ import dagster as dg
 
 from wan_pipeline.bucket.events import EventQueue
 from wan_pipeline.defs.jobs import make_videos
-from wan_pipeline.defs.partitions import SHOTS, add_shots
+from wan_pipeline.defs.partition_order import in_order
+from wan_pipeline.defs.partitions import add_shots
 from wan_pipeline.defs.resources import Installation, OpenInstallation
 from wan_pipeline.defs.run_tags import AskedBy
 from wan_pipeline.defs.take_up import (
@@ -79,7 +80,7 @@ def _take_up(instance: dg.DagsterInstance, opened: OpenInstallation) -> dg.Senso
         add_shots(instance, [*chosen, *(shot.key for shot in later)])
     requests: list[Request] = []
     if chosen:
-        requests = group_requests(instance.get_dynamic_partitions(SHOTS), index.load_some(chosen).values())
+        requests = group_requests(in_order(instance, chosen), index.load_some(chosen).values())
     told = _told(index.count(), len(waiting) - len(quiet), sum(not is_due(shot, now) for shot in later))
     return dg.SensorResult(
         run_requests=run_requests(requests, AskedBy.SENSOR),

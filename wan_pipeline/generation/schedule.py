@@ -15,7 +15,7 @@ from itertools import pairwise
 
 _LATE_SHARE = 0.028  # of its time that a result is found late, on average: asking more often than that is worth nothing
 _QUESTIONS = 6.0  # for one result at most, on average; times that are spread too widely are found later instead
-_STEPS = 14  # of halving the interval of the price of a question
+_STEPS = 14  # of halving the interval of what a question weighs
 _PRICES = (1e-8, 10.0)
 
 
@@ -69,14 +69,14 @@ def schedule(times: Distribution, late_share: float = _LATE_SHARE, questions: fl
     low, high = _PRICES
     best = pieces.cheapest(high)
     for _ in range(_STEPS):
-        price = (low * high) ** 0.5
-        found = pieces.cheapest(price)
+        weight = (low * high) ** 0.5
+        found = pieces.cheapest(weight)
         if found.questions > questions or found.late_share < late_share:
-            low = price  # asks too often
+            low = weight  # asks too often
             if found.questions <= questions:
                 best = found
         else:
-            high = price
+            high = weight
             best = found
     return best
 
@@ -94,14 +94,14 @@ class _Pieces:
             moments = (cubed, cubed * m, cubed * (m * m + spread), cubed * (m**3 + 3 * m * spread))
             self._sums.append(tuple(a + b for a, b in zip(self._sums[-1], (mass, mass / m, *moments), strict=True)))
 
-    def cheapest(self, price: float) -> Schedule:
-        """Where a question costs as much as it does to be the cube root of `price` of its time late."""
+    def cheapest(self, weight: float) -> Schedule:
+        """Where a question costs as much as it does to be the cube root of `weight` of its time late."""
         knots, left, sums = self._knots, self._left, self._sums
         last = len(knots) - 1
         cost = [0.0] * (last + 1)
         then = [last] * (last + 1)
         for i in range(last - 1, -1, -1):
-            asked, best = price * left[i], float("inf")
+            asked, best = weight * left[i], float("inf")
             _, _, a, b, c, d = sums[i]
             for j in range(i + 1, last + 1):
                 at, (_, _, a_j, b_j, c_j, d_j) = knots[j], sums[j]

@@ -1,13 +1,13 @@
-"""The still picture that stands for a video: in lists, in Dagster's UI, beside the file in the bucket."""
+"""The still picture that stands for a video: in lists, in Dagster's UI, beside the file in the bucket.
+
+What does not belong here: reading the video (proof.py).
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-
-from wan_pipeline.media.probe_av import first_picture, open_container, playable_track
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -15,16 +15,6 @@ if TYPE_CHECKING:
 MAX_WIDTH_PX = 640
 _AT_S = 0.5  # past a fade-in's first black pictures, near enough to the beginning to be quick
 _EFFORT = 2  # WebP's, of 0 to 6: 4, its default, takes twice the time for 3 % fewer bytes
-
-
-def make_poster(video: BinaryIO | str | Path) -> bytes:
-    """A WebP at most 640 px wide, of the picture half a second in (the last one of a shorter video).
-
-    Raises UnreadableMediaError.
-    """
-    with open_container(video) as (container, head):
-        pictures = container.decode(playable_track(container, head))
-        return drawn(chosen_picture(first_picture(pictures), pictures))
 
 
 def chosen_picture(first: VideoFrame, rest: Iterator[VideoFrame]) -> VideoFrame:
@@ -39,7 +29,7 @@ def chosen_picture(first: VideoFrame, rest: Iterator[VideoFrame]) -> VideoFrame:
 
 
 def drawn(picture: VideoFrame) -> bytes:
-    """The picture as a WebP, the right way up."""
+    """The picture as a WebP at most 640 px wide, the right way up."""
     turn = picture.rotation
     width, height = picture.width, picture.height
     shown_width = height if turn % 180 else width

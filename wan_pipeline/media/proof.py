@@ -1,4 +1,4 @@
-"""The proof that a finished video plays, and its poster: what probe_video and make_poster find, out of one reading."""
+"""The proof that a finished video plays, and its poster, out of one reading."""
 
 from __future__ import annotations
 

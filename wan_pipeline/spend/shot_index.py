@@ -108,13 +108,9 @@ class ShotIndex:
                 ]
         return found
 
-    def to_be_taken_up(self) -> dict[str, IndexedShot]:
+    def waiting(self) -> list[WaitingShot]:
         """Those about which there is something that no run has been asked to look at: a version that is new, or other
         mistakes (behind the "!" of a version), unless it was taken up in order and only broken since."""
-        return self._where(_has_news())
-
-    def waiting(self) -> list[WaitingShot]:
-        """The same, with less of each."""
         column = shot_index.c
         told = (column.key, column.ready, column.not_before, column.version_seen_at, column.modified_at, column.origin)
         query = sa.select(*told)

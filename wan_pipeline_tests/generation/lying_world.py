@@ -31,6 +31,7 @@ from wan_pipeline.generation.engine import Engine
 from wan_pipeline.generation.events import Finished, Stage
 from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.generation.receiver import receiver_app
+from wan_pipeline.media.poster import drawn
 from wan_pipeline.money import Money
 from wan_pipeline.providers.base import ProviderLimits
 from wan_pipeline.providers.connect import connect
@@ -55,7 +56,6 @@ _LONGEST_BATCH_S = 10 * 3600
 RESULTS_LAST_S = {"wavespeed": 7 * 24 * 3600.0, "aimlapi": 24 * 3600.0, "shortapi": 24 * 3600.0}
 # A URL says that it lives for 7 days, and may say so anew whenever it is asked for: 14 days is the end of that.
 _PAUSES_S = (*[1200.0] * 3, *[3.0 * 3600] * 2, *[24.0 * 3600] * 2, *[96.0 * 3600] * 5)
-_TINY_BYTES = 1000  # of a video, that tell it from another
 S = JobState
 
 
@@ -514,7 +514,7 @@ def surroundings(seed: int) -> Generator[list[str]]:
     try:
         with (
             threadless(),
-            mock.patch("wan_pipeline.media.poster.make_poster", _poster),
+            mock.patch("wan_pipeline.media.proof.drawn", _poster),
             mock.patch("os.urandom", random.Random(seed).randbytes),  # ids too are the seed's
         ):
             yield unforeseen
@@ -525,22 +525,12 @@ def surroundings(seed: int) -> Generator[list[str]]:
         logger.setLevel(level)
 
 
-_posters: dict[bytes, bytes] = {}
+_posters: dict[tuple[int, int], bytes] = {}
 
 
-def _poster(stream: Any) -> bytes:
-    """What the real one makes of the tiny video, made once; a file that is none is refused as there."""
-    content = stream.read(_TINY_BYTES)
-    stream.seek(0)
-    if content not in _posters:
-        _posters[content] = _REAL_POSTER(stream)
-    return _posters[content]
-
-
-def _real_poster() -> Any:
-    from wan_pipeline.media.poster import make_poster
-
-    return make_poster
-
-
-_REAL_POSTER = _real_poster()
+def _poster(picture: Any) -> bytes:
+    """What the real one makes of a picture of that size, made once."""
+    size = (picture.width, picture.height)
+    if size not in _posters:
+        _posters[size] = drawn(picture)
+    return _posters[size]

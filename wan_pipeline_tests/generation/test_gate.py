@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,25 +10,7 @@ from hypothesis import strategies as st
 
 from wan_pipeline.generation.gate import Gate, GateClosedError, Place
 from wan_pipeline.providers.base import ProviderLimits
-
-
-def on_virtual_time(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Runs on a loop whose clock jumps to the next timer instead of waiting."""
-    loop = asyncio.new_event_loop()
-    now = [0.0]
-    loop.time = lambda: now[0]  # type: ignore[method-assign]
-    select = loop._selector.select  # type: ignore[attr-defined]
-
-    def jump(timeout: float | None) -> Any:
-        if timeout:
-            now[0] += timeout
-        return select(0)
-
-    loop._selector.select = jump  # type: ignore[attr-defined]
-    try:
-        return loop.run_until_complete(work())
-    finally:
-        loop.close()
+from wan_pipeline_tests.virtual_time import on_virtual_time
 
 
 @settings(max_examples=60, deadline=None)

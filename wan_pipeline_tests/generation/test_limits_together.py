@@ -17,7 +17,7 @@ from wan_pipeline.providers.base import ProviderLimits
 from wan_pipeline.spend.ledger import Ledger
 from wan_pipeline.spend.records import ProviderBusy, SubmitLimits
 from wan_pipeline_tests.generation.house import House
-from wan_pipeline_tests.generation.test_gate import on_virtual_time
+from wan_pipeline_tests.virtual_time import on_virtual_time
 
 
 def test_two_engines_at_once_keep_one_provider_limit_and_both_finish(

@@ -26,7 +26,7 @@ from wan_pipeline.providers.base import (
     PollOutcome,
     Succeeded,
 )
-from wan_pipeline_tests.generation.test_gate import on_virtual_time
+from wan_pipeline_tests.virtual_time import on_virtual_time
 
 EPOCH = datetime(2026, 11, 20, tzinfo=UTC)
 PAGE = 100

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wan_pipeline.media.info import UnreadableMediaError
-from wan_pipeline.media.poster import make_poster
-from wan_pipeline_tests.media.samples import image_bytes, sound_bytes, video_bytes
+from wan_pipeline.media.proof import prove
+from wan_pipeline_tests.media.samples import video_bytes
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
 def _poster(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(make_poster(io.BytesIO(data))))
+    image = Image.open(io.BytesIO(prove(io.BytesIO(data), len(data))[1]))
     assert image.format == "WEBP"
     return image.convert("RGB")
 
@@ -79,10 +78,5 @@ def test_a_turned_video_has_an_upright_poster(turn: int, size: tuple[int, int], 
 def test_from_a_path_as_from_a_stream(tmp_path: Path) -> None:
     data = video_bytes(1.0)
     (tmp_path / "a.mp4").write_bytes(data)
-    assert make_poster(tmp_path / "a.mp4") == make_poster(str(tmp_path / "a.mp4")) == make_poster(io.BytesIO(data))
-
-
-@pytest.mark.parametrize("data", [b"", b"text", image_bytes("PNG"), sound_bytes("mp3", "libmp3lame", 0.5)])
-def test_without_a_video_there_is_no_poster(data: bytes) -> None:
-    with pytest.raises(UnreadableMediaError):
-        make_poster(io.BytesIO(data))
+    path = tmp_path / "a.mp4"
+    assert prove(path, len(data)) == prove(str(path), len(data)) == prove(io.BytesIO(data), len(data))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from wan_pipeline.bucket import BucketError, FolderBucket
 from wan_pipeline.bucket.ranged import RangedReader
 from wan_pipeline.media.info import AudioInfo, UnreadableMediaError, VideoInfo
-from wan_pipeline.media.poster import make_poster
 from wan_pipeline.media.probe import probe_audio, probe_video
+from wan_pipeline.media.proof import prove
 from wan_pipeline_tests.media.samples import image_bytes, sound_bytes, video_bytes, wav_bytes
 
 FASTSTART = video_bytes(3.0, audio="aac")
@@ -262,4 +262,4 @@ def test_damage_gives_an_answer_or_the_one_error(data: bytes, changes: list[tupl
             continue
         assert found.duration_s == found.duration_s  # a number
     with suppress(UnreadableMediaError):
-        make_poster(io.BytesIO(bytes(broken)))
+        prove(io.BytesIO(bytes(broken)), len(broken))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import httpx
 import pytest
@@ -17,31 +15,14 @@ from pydantic import SecretStr
 from wan_pipeline.providers.base import PollError, ProviderLimits
 from wan_pipeline.providers.http import ProviderHttp
 from wan_pipeline.providers.rate import AskingRate
-
-
-def on_virtual_time(work: Callable[[Callable[[], float]], Coroutine[Any, Any, Any]]) -> Any:
-    """Runs on a loop whose clock jumps to the next timer instead of waiting; `work` is given the clock."""
-    loop = asyncio.new_event_loop()
-    now = [0.0]
-    loop.time = lambda: now[0]  # type: ignore[method-assign]
-    select = loop._selector.select  # type: ignore[attr-defined]
-
-    def jump(timeout: float | None) -> Any:
-        if timeout:
-            now[0] += timeout
-        return select(0)
-
-    loop._selector.select = jump  # type: ignore[attr-defined]
-    try:
-        return loop.run_until_complete(work(loop.time))
-    finally:
-        loop.close()
+from wan_pipeline_tests.virtual_time import on_virtual_time
 
 
 def asked(per_minute: int, questions: list[tuple[float, float]], refusals: frozenset[int]) -> list[tuple[float, int]]:
     """When each question (when it comes due, how much more urgent than that) had its turn, in the order of the turns."""
 
-    async def work(clock: Callable[[], float]) -> list[tuple[float, int]]:
+    async def work() -> list[tuple[float, int]]:
+        clock = asyncio.get_running_loop().time
         rate = AskingRate(per_minute)
         turns: list[tuple[float, int]] = []
 
@@ -86,12 +67,12 @@ def test_where_the_rate_is_too_small_for_all_the_most_overdue_question_is_next(d
 def test_a_small_rate_makes_all_late_alike() -> None:
     """3,000 jobs that are asked about again and again, at a rate that allows each of them one question in ten minutes."""
 
-    async def work(clock: Callable[[], float]) -> list[int]:
+    async def work() -> list[int]:
         rate = AskingRate(300)
         counts = [0] * 3000
 
         async def one(number: int) -> None:
-            while clock() < 3600:
+            while asyncio.get_running_loop().time() < 3600:
                 await rate.turn()
                 counts[number] += 1
                 await asyncio.sleep(20)
@@ -105,8 +86,10 @@ def test_a_small_rate_makes_all_late_alike() -> None:
 
 
 def test_refusals_slow_everybody_down_and_answers_make_it_quicker_again() -> None:
-    async def work(clock: Callable[[], float]) -> tuple[float, float, float]:
+    async def work() -> tuple[float, float, float]:
         rate = AskingRate(600)
+
+        clock = asyncio.get_running_loop().time
 
         async def lasts_s(count: int) -> float:
             began = clock()

@@ -40,7 +40,7 @@ def test_a_few_among_many_are_found_by_the_index(at_rest: Ledger) -> None:
     event.listen(at_rest.engine, "before_cursor_execute", note)
     assert set(index.unfinished()) == {"shot0001"}
     assert set(index.waiting_for_their_time()) == {"shot0002", "new"}
-    assert len(index.to_be_taken_up()) == 2
+    assert len(index.waiting()) == 2
     event.remove(at_rest.engine, "before_cursor_execute", note)
 
     selects = [each for each in asked if "FROM" in each[0]]
