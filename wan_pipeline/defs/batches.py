@@ -34,7 +34,7 @@ from wan_pipeline.shots.shot import Shot, missing
 from wan_pipeline.spend.records import ClaimOptions, Deferral
 
 GONE = "gone"
-_SHOWN_AT_ONCE = 40  # events in one transaction of Dagster's storage
+_SHOWN_AT_ONCE = 200  # events in one transaction of Dagster's storage
 _NEXT_RUN = "the next run"  # what a shot waits for that no budget is in the way of
 # Left as they are by a run that only looks for what is to be collected: another run, or a person, sees to them.
 _NO_NEWS = frozenset({Verdict.AMBIGUOUS, Verdict.IN_FLIGHT, Verdict.STOPPED, Verdict.NOT_READY, Verdict.NOT_DUE})

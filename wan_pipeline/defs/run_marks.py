@@ -35,7 +35,7 @@ def marked_run(
     Raises ConfigurationError where the installation cannot be opened.
     """
     with installation.open() as opened, Ledger.open(opened.settings.ledger_url) as marking:
-        tags = {OWNER_TAG: marking.register_owner(), **NO_RUN_RETRIES}
+        tags = {OWNER_TAG: marking.register_mark(), **NO_RUN_RETRIES}
         patiently(context.instance.add_run_tags, context.run_id, tags)
         over = threading.Event()
         thread = threading.Thread(target=_beat, args=(marking, over), name="wan-run-mark", daemon=True)

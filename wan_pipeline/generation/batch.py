@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -19,6 +20,9 @@ from wan_pipeline.generation.stopping import stoppable
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.records import ClaimOptions
 
+_GATHER_S = (
+    1.0  # what is told meanwhile goes into one transaction: the first hundred places are filled before that begins
+)
 _LOOK_AGAIN_S = 0.5  # so that a signal is served while nothing happens
 
 
@@ -69,13 +73,14 @@ class Batch:
             raise self._error
 
     def groups(self, at_most: int) -> Iterator[list[Event]]:
-        """As `events`, with what has been told by then in one list. Whoever iterates takes out of the list what is seen to;
-        what is still in it when an error leaves the block is part of the `rest`."""
+        """As `events`, with what is told within a moment in one list. Whoever iterates takes out of the list what is seen
+        to; what is still in it when an error leaves the block is part of the `rest`."""
         for first in self.events():
             self._group.append(first)
+            until = time.monotonic() + _GATHER_S
             while len(self._group) < at_most:
                 try:
-                    event = self._events.get_nowait()
+                    event = self._events.get(timeout=max(0.0, until - time.monotonic()))
                 except queue.Empty:
                     break
                 if event is None:

@@ -12,6 +12,7 @@ from wan_pipeline.generation.endings import Endings
 from wan_pipeline.generation.events import Finished, Verdict
 from wan_pipeline.generation.gate import GateClosedError, Place
 from wan_pipeline.generation.lanes import Lane
+from wan_pipeline.generation.runway import Turn
 from wan_pipeline.generation.submission import Answer, Submission, UnwrittenError, delivery_problems, request_body
 from wan_pipeline.generation.tools import BatchTools
 from wan_pipeline.generation.unknown_takes import takes_in, why_not
@@ -34,11 +35,12 @@ class Lost:
 class Buyer:
     """Of one shot in one batch."""
 
-    def __init__(self, shot: Shot, tools: BatchTools, endings: Endings) -> None:
+    def __init__(self, shot: Shot, tools: BatchTools, endings: Endings, turn: Turn) -> None:
         self._shot = shot
         self._tools = tools
         self._desk = tools.desk
         self._endings = endings
+        self._turn = turn
 
     async def buy(self, wanted: Wanted, options: ClaimOptions) -> Finished | Ending | Lost | ClaimOutcome:
         """Gives the shot's end, or how the bought job went, or what the claim found in place of buying."""
@@ -63,6 +65,7 @@ class Buyer:
             return endings.end(Verdict.FAILED, f"not bought: {error}")
         except GateClosedError as error:
             return endings.closed(error)
+        self._turn.over()
         place = Place(lane.gate)
         try:
             return await self._from(place, lane, wanted, options)

@@ -22,6 +22,7 @@ from wan_pipeline.generation.left_behind import LeftBehind
 from wan_pipeline.generation.parts import EngineParts
 from wan_pipeline.generation.path import Path
 from wan_pipeline.generation.results import Shelf
+from wan_pipeline.generation.runway import Turn, in_turn
 from wan_pipeline.generation.tools import BatchTools
 from wan_pipeline.providers.download import Downloader
 from wan_pipeline.providers.words import shown
@@ -78,11 +79,11 @@ class Engine:
                 )
                 if self._stop_asked:
                     self._stop_now()
-                heartbeat = asyncio.create_task(self._heartbeat(desk)) if buying else None
+                heartbeat = asyncio.create_task(self._heartbeat(desk, lanes)) if buying else None
                 if buying:
                     desk.aside(LeftBehind(desk, lanes, completer).watch())
                 try:
-                    return list(await asyncio.gather(*(self._one(shot, tools) for shot in shots)))
+                    return await in_turn(shots, tools.earlier, lambda shot, turn: self._one(shot, tools, turn))
                 finally:
                     await desk.end_asides()
                     if heartbeat is not None:
@@ -123,9 +124,9 @@ class Engine:
         put_off = await desk.record(desk.ledger.deferrals.load, simulated=desk.parts.simulated)
         return {item.shot: item.times for item in put_off}
 
-    async def _one(self, shot: Shot, tools: BatchTools) -> Finished:
+    async def _one(self, shot: Shot, tools: BatchTools, turn: Turn) -> Finished:
         try:
-            finished = await Path(shot, tools).go()
+            finished = await Path(shot, tools, turn).go()
         except Exception as error:  # noqa: BLE001 - a shot's failure is its own; it is told, with its kind, and logged
             _log.warning("shot %s ended by an error that nobody foresaw", shot.key, exc_info=True)
             finished = Finished(shot, Verdict.FAILED, shown(f"{type(error).__name__}: {error}"))
@@ -138,10 +139,16 @@ class Engine:
         except Exception:  # noqa: BLE001 - what the shots have come to is not to be lost over it
             _log.warning("the ledger could not be told that this batch has ended", exc_info=True)
 
-    async def _heartbeat(self, desk: Desk) -> None:
+    async def _heartbeat(self, desk: Desk, lanes: Lanes) -> None:
+        """Others hear that this batch lives, or waits for a place; and it hears of them."""
         while True:
             await asyncio.sleep(HEARTBEAT_EVERY_S)
+            alone = False
             try:
+                if lanes.busy:
+                    await desk.record(desk.ledger.register_owner)
                 await desk.record(desk.ledger.heartbeat)
+                alone = await desk.record(desk.ledger.is_alone)
             except Exception:  # noqa: BLE001 - the next beat may pass; the batch goes on
                 _log.warning("the ledger could not be told that this batch is alive", exc_info=True)
+            lanes.set_alone(alone=alone)

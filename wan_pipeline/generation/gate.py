@@ -5,8 +5,8 @@ which grows again by one with every accepted submission. A denial (no key, no cr
 
 The limits of all processes together are counted in the ledger, by every claim. A claim that finds no room there pauses the
 gate too, and then one at a time is let in to try, two once one got through, then four: a thousand shots that wait are no
-thousand claims. Other processes that wait are heard of nowhere; so a batch that has had all places for a while leaves a few
-that come free, for some seconds, to whoever tries next.
+thousand claims. Nobody is told of whom; so a batch that has had all places for a while, and is not alone, leaves a few that
+come free, for some seconds, to whoever tries next.
 """
 
 from __future__ import annotations
@@ -101,6 +101,11 @@ class Gate:
         self._tries: int | None = None  # how many may try at once; None: the ledger had room when it was last asked
         self._saturated_since: float | None = None
         self._yielding_until = 0.0
+        self._alone = False
+
+    def set_alone(self, *, alone: bool) -> None:
+        """Does no other batch want this provider's places? Until it is known, there may be others."""
+        self._alone = alone
 
     @property
     def closed(self) -> str | None:
@@ -235,6 +240,8 @@ class Gate:
 
     def _yield_now_and_then(self) -> None:
         """Shots of this batch wait, and it has had all places for long: others may be waiting too."""
+        if self._alone:
+            return
         now = asyncio.get_running_loop().time()
         if self._waiting and self._saturated_since is not None and now - self._saturated_since > _SATURATED_S:
             self._saturated_since = None

@@ -108,6 +108,11 @@ class Lanes:
         """The providers at which this batch waits for places that others have."""
         return frozenset(name for name, lane in self._lanes.items() if lane.gate.is_busy)
 
+    def set_alone(self, *, alone: bool) -> None:
+        """Of all lanes that there are."""
+        for lane in self._lanes.values():
+            lane.gate.set_alone(alone=alone)
+
     def stop(self) -> None:
         """Nothing more is submitted in this batch."""
         for lane in self._lanes.values():

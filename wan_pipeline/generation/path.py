@@ -14,6 +14,7 @@ from wan_pipeline.generation.completion import Ending
 from wan_pipeline.generation.deferring import PASSING, told
 from wan_pipeline.generation.endings import Endings
 from wan_pipeline.generation.events import Finished, Inspected, Quoted, Stage, Verdict
+from wan_pipeline.generation.runway import Turn
 from wan_pipeline.generation.tools import BatchTools
 from wan_pipeline.generation.waiting import PATIENCE_S
 from wan_pipeline.generation.wanted import Wanted
@@ -41,6 +42,7 @@ _OTHERS_WAIT_S, _OTHERS_WAIT_SHARE, _OTHERS_WAIT_AT_MOST_S = 1.0, 0.2, 15.0
 _TIDY_AGAIN_S = 5.0
 _OUTDATED = "a _defaults.yaml has changed since this video was made; run --outdated makes it anew"
 _NOT_THERE = "was bought and stored, but is gone from the bucket: restore it, or ask for a new take"
+_NO_TURN = "the batch was stopped before its turn came; the next run sees to it"
 _NEVER_TAKEN = "it was never taken; the next run that may buy makes it"
 _LOST_AGAIN = "its submission was lost more than once, and was never taken"
 _log = logging.getLogger(__name__)
@@ -49,13 +51,14 @@ _log = logging.getLogger(__name__)
 class Path:
     """The way of one shot in one batch."""
 
-    def __init__(self, shot: Shot, tools: BatchTools) -> None:
+    def __init__(self, shot: Shot, tools: BatchTools, turn: Turn) -> None:
         self._shot = shot
         self._tools = tools
+        self._turn = turn
         self._desk = tools.desk
         self._options = tools.options
         self._endings = Endings(shot, tools)
-        self._buyer = Buyer(shot, tools, self._endings)
+        self._buyer = Buyer(shot, tools, self._endings, turn)
         self._others_since_s: float | None = None
         self._forgotten = False  # the job that is waited for, when last looked at
         self._absent = 0  # jobs of this shot that this batch has found to be nowhere
@@ -75,6 +78,8 @@ class Path:
 
     async def _go(self) -> Finished:
         tools, shot, endings = self._tools, self._shot, self._endings
+        if tools.stage is Stage.GENERATE and self._desk.stopped.is_set() and shot.key not in tools.earlier:
+            return endings.end(Verdict.STOPPED, _NO_TURN)
         inspection = await tools.inspector.inspect(shot)
         tools.emit(Inspected(shot, inspection.inputs, inspection.problems, inspection.digest))
         if inspection.unread and tools.stage is Stage.GENERATE:
@@ -136,6 +141,7 @@ class Path:
     async def _without_buying(self, wanted: Wanted, outcome: ClaimOutcome) -> Finished | None:
         """Ends the shot by what the ledger says of it; None: look again (another process works on it)."""
         endings, tools = self._endings, self._tools
+        self._turn.over()
         match outcome:
             case Reused():
                 video = await tools.shelf.take_down(self._shot, outcome, wanted.frozen)

@@ -92,6 +92,7 @@ class Database:
         self._clock = clock
         self.is_postgres = url.get_backend_name() == "postgresql"
         self._pid = os.getpid()
+        self._writing = threading.Lock()
         self.engine: Engine = _postgres_engine(url) if self.is_postgres else _sqlite_engine(url)
 
     def close(self) -> None:
@@ -115,7 +116,11 @@ class Database:
         collided = False
         while True:
             try:
-                with self.engine.connect().execution_options(wan_write=True) as connection, connection.begin():
+                with (
+                    self._one_at_a_time(),
+                    self.engine.connect().execution_options(wan_write=True) as connection,
+                    connection.begin(),
+                ):
                     return work(connection)
             except DBAPIError as error:
                 collision = getattr(error.orig, "pgcode", None) == _UNIQUE_VIOLATION and not collided
@@ -124,6 +129,16 @@ class Database:
                 collided |= collision
             time.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    @contextmanager
+    def _one_at_a_time(self) -> Generator[None]:
+        """SQLite has one writer: this process's own wait here, woken in turn; only other processes' try again and again."""
+        held = not self.is_postgres and self._writing.acquire(timeout=BUSY_TIMEOUT_S)
+        try:
+            yield
+        finally:
+            if held:
+                self._writing.release()
 
     def lock(self, connection: Connection, name: str) -> None:
         """From here to the end of the transaction, nobody else has passed this line with this name."""
@@ -151,6 +166,7 @@ class Database:
     def _after_fork(self) -> None:
         if os.getpid() != self._pid:  # a connection shared with the parent process would mix up two conversations
             self.engine.dispose(close=False)
+            self._writing = threading.Lock()
             self._pid = os.getpid()
 
 

@@ -25,7 +25,7 @@ from wan_pipeline.spend.ambiguities import Ambiguities
 from wan_pipeline.spend.correcting import Corrections
 from wan_pipeline.spend.database import Database, parse_url
 from wan_pipeline.spend.deferrals import Deferrals
-from wan_pipeline.spend.owners import Owner
+from wan_pipeline.spend.owners import Owner, is_alone
 from wan_pipeline.spend.questions import Questions
 from wan_pipeline.spend.records import (
     Budgets,
@@ -114,9 +114,18 @@ class Ledger(Questions, Ambiguities, Corrections):
         """Writes this holder down; a claim does that by itself when it takes something."""
         return self._step(lambda step: step.holder.register(step.connection, step.now), now)
 
+    def register_mark(self) -> str:
+        """Writes this holder down as the mark of a run: it lives as long as the run, and holds no jobs."""
+        self._holder.is_mark = True
+        return self.register_owner()
+
     def heartbeat(self, now: datetime | None = None) -> None:
         """Tells other hosts that this holder lives: every owners.HEARTBEAT_EVERY_S while a batch is under way."""
         self._step(lambda step: step.holder.heartbeat(step.connection, step.now), now)
+
+    def is_alone(self) -> bool:
+        """Does no other batch, of any process, buy or wait for a place?"""
+        return self._read(lambda connection: is_alone(connection, self._holder.id, self._database.now(connection)))
 
     def release_owner(self, now: datetime | None = None) -> None:
         """The batch has ended: whatever it leaves in flight is anybody's. Claims after it have a new holder."""

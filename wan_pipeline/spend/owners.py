@@ -60,6 +60,7 @@ class Holder:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._id = uuid4().hex
+        self.is_mark = False
         self._written = ""  # the id whose row is known to be committed
         self._writing: weakref.ref[Transaction] | None = None  # the transaction that has inserted it last
 
@@ -132,6 +133,21 @@ def is_alive(connection: Connection, owner_id: str, now: datetime) -> bool:
     if row is None or row["released_at"] is not None:
         return False
     return _runs(owner_id, row, now)
+
+
+def is_alone(connection: Connection, owner_id: str, now: datetime) -> bool:
+    """Is no other holder at work? One that is has bought something, or waits for a place, and its heart has beaten lately.
+    A mark of a run in this process buys nothing; one elsewhere stands for a process that may."""
+    others = sa.select(owners).where(
+        owners.c.id != owner_id, owners.c.released_at.is_(None), owners.c.heartbeat_at > now - HEARTBEAT_STALE
+    )
+    rows = connection.execute(others).mappings()
+    return not any(not _marks_here(row["id"]) and _runs(row["id"], row, now) for row in rows)
+
+
+def _marks_here(owner_id: str) -> bool:
+    holder = _open_here.get(owner_id)
+    return holder is not None and holder.is_mark
 
 
 def let_go_at(connection: Connection, owner_id: str) -> datetime | None:

@@ -126,6 +126,32 @@ def test_an_owner_is_written_down_once_it_holds_something(ledger: Ledger) -> Non
     assert ledger.owner_id != row["id"]
 
 
+def test_a_batch_is_alone_until_another_one_that_lives_buys_or_waits(ledger: Ledger, ledger_url: str) -> None:
+    job_in(ledger, JobState.SUBMITTED)
+    assert ledger.is_alone()
+    with Ledger.open(ledger_url) as other:
+        assert ledger.is_alone(), "it has come to nothing yet"
+        other.register_owner()
+        assert not ledger.is_alone()
+        assert not other.is_alone()
+    assert ledger.is_alone(), "it has ended"
+
+
+def test_the_mark_of_this_process_own_run_is_no_other_batch_and_that_of_another_process_is(
+    ledger: Ledger, ledger_url: str, sleeper: subprocess.Popen[bytes]
+) -> None:
+    with Ledger.open(ledger_url) as mark:
+        mark.register_mark()
+        assert ledger.is_alone()
+    with Ledger.open(ledger_url, owner=_as(sleeper.pid)) as mark:
+        mark.register_owner()
+        mark.heartbeat()
+        assert not ledger.is_alone()
+        sleeper.kill()
+        sleeper.wait()
+        assert ledger.is_alone(), "it was killed"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_is_another_holder_with_connections_of_its_own(ledger: Ledger) -> None:
     job = job_in(ledger, JobState.SUBMITTED)
