@@ -6,6 +6,7 @@ What belongs here: names, defaults, meanings, and the refusal of what cannot be 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -139,7 +140,7 @@ class Settings(BaseSettings):
         if not host:
             raise ValueError("the URL names no host")
         if parts.query or parts.fragment:
-            raise ValueError("paths are added to this URL: leave out what follows its ? or #")
+            raise ValueError("leave out what follows the ? or # of this URL")
         if parts.username is not None or parts.password is not None:
             raise ValueError("this URL is shown and handed out: leave out the user and password before its @")
         return url.rstrip("/")
@@ -189,7 +190,8 @@ class Settings(BaseSettings):
             return cls(**overrides)  # pyright: ignore[reportArgumentType]
         except ValidationError as error:
             lines = [
-                f"{_named(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+                f"{_named(item['loc'])}: "
+                + (_remedy(item["type"], item.get("ctx", {})) or item["msg"].removeprefix("Value error, "))
                 + ("" if _is_secret(item["loc"], item["input"]) else f" (found: {item['input']!r})")
                 for item in error.errors()
             ]
@@ -201,6 +203,21 @@ def _named(where: tuple[int | str, ...]) -> str:
     if not where:
         return "settings"
     return str(where[0]) + "".join(f" ({inner})" for inner in where[1:])
+
+
+def _remedy(kind: str, limits: Mapping[str, object]) -> str | None:
+    """What to write, where a number is wrong: pydantic only says what it is not."""
+    match kind:
+        case "int_parsing" | "int_from_float":
+            return "write a whole number"
+        case "float_parsing":
+            return "write a number"
+        case "greater_than_equal":
+            return f"write {limits['ge']} or more, or leave it out"
+        case "less_than_equal":
+            return f"write {limits['le']} or less, or leave it out"
+        case _:
+            return None
 
 
 def _is_secret(where: tuple[int | str, ...], value: object) -> bool:

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
+from wan_pipeline.bucket.base import Bucket
 from wan_pipeline.problems import ConfigurationError
 
 VARIABLE = "WAN_BUCKET_EVENTS_URL"
@@ -45,6 +46,14 @@ class Message:
     body: str
     receipt: str
     sent_at: datetime
+
+
+def no_events(bucket: Bucket) -> ConfigurationError:
+    """What is to be said of a bucket that is not on S3."""
+    return ConfigurationError(
+        f"{VARIABLE}: only a bucket on S3 sends events, and WAN_BUCKET_URL is {bucket.url}. Leave it out, or set"
+        " WAN_BUCKET_URL to a bucket on S3"
+    )
 
 
 class EventQueue:

@@ -52,6 +52,11 @@ def command(port: int, bucket_port: int | None) -> int:
     prepare_home(settings)
     bucket = settings_bucket(settings)
     bucket.check()
+    from wan_pipeline.bucket import S3Bucket
+    from wan_pipeline.bucket.events import no_events
+
+    if settings.bucket_events_url is not None and not isinstance(bucket, S3Bucket):
+        raise no_events(bucket)
     port = _free_port(port, "--port")
     from wan_pipeline.cli.drive import open_instance
 

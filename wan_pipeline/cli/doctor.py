@@ -273,8 +273,12 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
 
     home = settings.dagster_home
     there = "is there" if (home / "dagster.yaml").exists() else "will be made by the first run"
-    storage = "PostgreSQL by WAN_DAGSTER_STORAGE_URL" if os.environ.get("WAN_DAGSTER_STORAGE_URL") else "SQLite in it"
-    yield Finding("Dagster", "ok", f"its home {home} {there}; runs and events are stored in {storage}")
+    from wan_pipeline.defs.instance import check_storage
+
+    try:
+        yield Finding("Dagster", "ok", f"its home {home} {there}; runs and events are stored in {check_storage()}")
+    except ConfigurationError as error:
+        yield Finding("Dagster", "problem", str(error))
     other = os.environ.get("DAGSTER_HOME")
     if other and other != str(home):
         yield Finding("DAGSTER_HOME", "note", f"is {other}; the commands of wan-pipeline use {home}", "unset it")

@@ -132,15 +132,20 @@ def _check_keys_of_providers(opened: OpenInstallation, work: WorkList) -> None:
     for shot in work.to_make:
         if shot.ready and shot.model_id:
             shots.setdefault(find_model(shot.model_id).provider, []).append(shot.key)
-    without: list[str] = []
+    without: dict[str, list[str]] = {}
     for provider, keys in sorted(shots.items()):
         try:
             opened.connect(provider)
         except ConfigurationError as error:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            without.append(f"{error} (it is needed by {keys[0]}{more}; --shot makes others without it)")
+            without.setdefault(str(error), []).extend(keys)
     if without:
-        raise ConfigurationError("; ".join(without))
+        raise ConfigurationError("; ".join(_needed(error, keys, work) for error, keys in without.items()))
+
+
+def _needed(error: str, keys: Sequence[str], work: WorkList) -> str:
+    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    others = "; --shot makes others without it" if len(keys) < len(work.to_make) else ""
+    return f"{error} (it is needed by {keys[0]}{more}{others})"
 
 
 def _drive(opened: OpenInstallation, asked: Asked, work: WorkList) -> tuple[list[Row], int | None]:

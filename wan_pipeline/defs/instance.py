@@ -14,10 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import sqlalchemy as sa
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from wan_pipeline.defs.event_log import KeptSqliteStorage
 from wan_pipeline.problems import ConfigurationError
@@ -94,15 +97,55 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         url = os.environ.get(STORAGE_URL_VARIABLE)
         if not url:
             return KeptSqliteStorage.from_local(str(_storage_folder()), inst_data)
-        if not url.startswith("postgresql"):
-            raise ConfigurationError(
-                f"{STORAGE_URL_VARIABLE}: Dagster stores in PostgreSQL or (where this is unset) in SQLite; "
-                "write postgresql+psycopg2://user:password@host/database"
-            )
+        parsed = _parsed_storage(url)
+        from dagster_postgres.utils import DagsterPostgresException
+
         from wan_pipeline.defs.postgres_storage import LeanPostgresStorage
 
-        # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3; dagster-postgres brings psycopg2.
-        return LeanPostgresStorage(url.replace("postgresql://", "postgresql+psycopg2://", 1), inst_data=inst_data)
+        try:
+            return LeanPostgresStorage(parsed.render_as_string(hide_password=False), inst_data=inst_data)
+        except (DagsterPostgresException, SQLAlchemyError) as error:
+            raise _unreachable(parsed, error.__cause__ or error) from None
+
+
+def check_storage() -> str:
+    """Where Dagster stores, in words without a password; PostgreSQL is asked. Raises ConfigurationError, with a remedy."""
+    url = os.environ.get(STORAGE_URL_VARIABLE)
+    if not url:
+        return "SQLite in it"
+    parsed = _parsed_storage(url)
+    engine = sa.create_engine(parsed, connect_args={"connect_timeout": 10})
+    try:
+        with engine.connect():
+            return f"PostgreSQL, {_shown(parsed)}, by {STORAGE_URL_VARIABLE}"
+    except SQLAlchemyError as error:
+        raise _unreachable(parsed, error) from None
+    finally:
+        engine.dispose()
+
+
+def _parsed_storage(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except (SQLAlchemyError, ValueError):  # the latter for a port that is no number
+        url = None
+    if url is None or url.drivername not in ("postgresql", "postgresql+psycopg2"):
+        raise ConfigurationError(
+            f"{STORAGE_URL_VARIABLE}: Dagster stores in PostgreSQL or (where this is unset) in SQLite; "
+            "write postgresql+psycopg2://user:password@host/database"
+        )
+    return url.set(drivername="postgresql+psycopg2")  # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3
+
+
+def _shown(url: URL) -> str:
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _unreachable(url: URL, error: BaseException) -> ConfigurationError:
+    said = str(getattr(error, "orig", None) or type(error).__name__).strip().split("\n")[0]
+    return ConfigurationError(
+        f"{STORAGE_URL_VARIABLE}: Dagster's storage {_shown(url)} cannot be reached: {said}. Start it, or correct the URL"
+    )
 
 
 class InstanceComputeLogs(LocalComputeLogManager):

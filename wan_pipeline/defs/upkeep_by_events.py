@@ -16,11 +16,10 @@ from threading import Lock
 
 from wan_pipeline.bucket import S3Bucket
 from wan_pipeline.bucket.event_messages import NotUnderstoodError, concerned_keys
-from wan_pipeline.bucket.events import LATE, VARIABLE, EventQueue, Message
+from wan_pipeline.bucket.events import LATE, VARIABLE, EventQueue, Message, no_events
 from wan_pipeline.bucket.siblings import TooManyError, find_objects
 from wan_pipeline.defs.deadline import OutOfTimeError
 from wan_pipeline.defs.upkeep import MANY, Upkeep, as_listed
-from wan_pipeline.problems import ConfigurationError
 from wan_pipeline.settings import Settings
 from wan_pipeline.shots.keys import INBOX
 from wan_pipeline.spend.inbox_index import Changes, InboxIndex
@@ -56,7 +55,7 @@ def by_events(upkeep: Upkeep, queue: EventQueue) -> bool:
     opened = upkeep.opened
     bucket, settings, inbox = opened.bucket, opened.settings, opened.ledger.index.inbox
     if not isinstance(bucket, S3Bucket):
-        raise ConfigurationError(f"{VARIABLE}: only a bucket on S3 sends events, and WAN_BUCKET_URL is {bucket.url}")
+        raise no_events(bucket)
     began_at = datetime.now(UTC)
     with _lock:
         pending = _pending.setdefault(bucket.url, {})

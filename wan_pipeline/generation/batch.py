@@ -47,7 +47,7 @@ class Batch:
         self.results: list[Finished] = []
 
     def __enter__(self) -> Batch:
-        self._stoppable.enter_context(stoppable(self._engine.stop))
+        self._stoppable.enter_context(stoppable(lambda: self._engine.stop(hurried=True)))
         self._thread.start()
         return self
 

@@ -25,6 +25,7 @@ class Desk:
         self.bucket = parts.bucket
         self.ledger = parts.ledger
         self.stopped = asyncio.Event()
+        self.hurried = False  # stopped, and what had not set out is left alone
         self.posted: set[str] = set()  # attempts that this batch has sent, or was about to
         self.disowned: set[str] = set()  # attempts that were found unsent, and are not to be sent any more
         self._aside: set[asyncio.Task[None]] = set()

@@ -42,6 +42,7 @@ class Engine:
         self._desk: Desk | None = None
         self._lanes: Lanes | None = None
         self._stop_asked = False
+        self._hurried = False
 
     async def run(
         self,
@@ -93,8 +94,11 @@ class Engine:
             self._loop = None
             desk.close()
 
-    def stop(self) -> None:
-        """From any thread: buy nothing more, let requests under way be answered and written down, then end."""
+    def stop(self, *, hurried: bool = False) -> None:
+        """From any thread: buy nothing more, let requests under way be answered and written down, then end. What had not set
+        out is still looked up, for it may be made already, not due, or another's; `hurried`: it is not, and STOPPED says
+        nothing of it (somebody waits for the end)."""
+        self._hurried |= hurried
         self._stop_asked = True
         loop = self._loop
         if loop is not None:
@@ -105,6 +109,7 @@ class Engine:
 
     def _stop_now(self) -> None:
         if self._desk is not None:
+            self._desk.hurried = self._hurried
             self._desk.stopped.set()
         if self._lanes is not None:
             self._lanes.stop()

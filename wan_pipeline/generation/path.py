@@ -78,7 +78,7 @@ class Path:
 
     async def _go(self) -> Finished:
         tools, shot, endings = self._tools, self._shot, self._endings
-        if tools.stage is Stage.GENERATE and self._desk.stopped.is_set() and shot.key not in tools.earlier:
+        if self._desk.hurried and shot.key not in tools.earlier:
             return endings.end(Verdict.STOPPED, _NO_TURN)
         inspection = await tools.inspector.inspect(shot)
         tools.emit(Inspected(shot, inspection.inputs, inspection.problems, inspection.digest))

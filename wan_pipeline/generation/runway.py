@@ -49,14 +49,17 @@ async def in_turn(
             group.create_task(set_out(number, Turn(places)))
 
     lines: dict[str, list[int]] = {}
-    async with asyncio.TaskGroup() as group:
-        for number, shot in enumerate(shots):
-            if shot.key in at_once:
-                group.create_task(set_out(number, Turn()))
-            else:
-                lines.setdefault((shot.model_id or "").partition("/")[0], []).append(number)
-        for line in lines.values():
-            group.create_task(along(line))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number, shot in enumerate(shots):
+                if shot.key in at_once:
+                    group.create_task(set_out(number, Turn()))
+                else:
+                    lines.setdefault((shot.model_id or "").partition("/")[0], []).append(number)
+            for line in lines.values():
+                group.create_task(along(line))
+    except ExceptionGroup as several:  # `one` foresees what a shot may come to: what it raises is the batch's own end
+        raise several.exceptions[0] from None
     if len(ends) < len(shots):  # a task group passes over a task of its own that was cancelled from elsewhere
         raise asyncio.CancelledError
     return [ends[number] for number in range(len(shots))]

@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,7 +92,7 @@ class Database:
         self._clock = clock
         self.is_postgres = url.get_backend_name() == "postgresql"
         self._pid = os.getpid()
-        self._writing = threading.Lock()
+        self._writing = self._own_writers()
         self.engine: Engine = _postgres_engine(url) if self.is_postgres else _sqlite_engine(url)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Database:
         while True:
             try:
                 with (
-                    self._one_at_a_time(),
+                    self._writing,
                     self.engine.connect().execution_options(wan_write=True) as connection,
                     connection.begin(),
                 ):
@@ -129,16 +129,6 @@ class Database:
                 collided |= collision
             time.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-    @contextmanager
-    def _one_at_a_time(self) -> Generator[None]:
-        """SQLite has one writer: this process's own wait here, woken in turn; only other processes' try again and again."""
-        held = not self.is_postgres and self._writing.acquire(timeout=BUSY_TIMEOUT_S)
-        try:
-            yield
-        finally:
-            if held:
-                self._writing.release()
 
     def lock(self, connection: Connection, name: str) -> None:
         """From here to the end of the transaction, nobody else has passed this line with this name."""
@@ -163,10 +153,15 @@ class Database:
             return moment.astimezone(UTC)
         return datetime.now(UTC)
 
+    def _own_writers(self) -> AbstractContextManager[object]:
+        """SQLite has one writer: this process's own wait for each other, only other processes' try again and again. (One
+        that writes within its own write is told so by SQLite, as ever.)"""
+        return nullcontext() if self.is_postgres else threading.RLock()
+
     def _after_fork(self) -> None:
         if os.getpid() != self._pid:  # a connection shared with the parent process would mix up two conversations
             self.engine.dispose(close=False)
-            self._writing = threading.Lock()
+            self._writing = self._own_writers()
             self._pid = os.getpid()
 
 

@@ -114,6 +114,7 @@ class Holder:
 
     def released(self) -> None:
         """It holds nothing any more, whether or not the database could be told."""
+        self.is_mark = False
         with self._lock:
             self._fresh()
 

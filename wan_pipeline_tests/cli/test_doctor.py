@@ -35,6 +35,16 @@ def found(house: House, status: int = 0) -> dict[str, str]:
     return {each["check"]: f"{each['status']}: {each['detail']} {each['remedy']}" for each in findings}
 
 
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://user:hidden@127.0.0.1:1/wan"])
+def test_a_storage_of_dagsters_that_cannot_be_used_is_a_problem_told_without_its_password(
+    house: House, url: str
+) -> None:
+    house.variables = {"WAN_DAGSTER_STORAGE_URL": url}
+    said = found(house, status=2)["Dagster"]
+    assert said.startswith("problem: WAN_DAGSTER_STORAGE_URL")
+    assert "hidden" not in said
+
+
 def test_every_budget_shows_allowed_held_billed_and_left_and_a_full_one_what_to_do(house: House) -> None:
     with ledger_of(house) as ledger:
         spring = request_for("cat", "a cat", simulated=True, campaign="spring")

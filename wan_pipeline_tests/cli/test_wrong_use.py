@@ -56,6 +56,24 @@ MISTAKES = [
         ["WAN_LEDGER_URL", "127.0.0.1", "***"],
         id="no ledger there",
     ),
+    pytest.param(
+        ["retire"],
+        {"WAN_RETIRE_AFTER_DAYS": "1", "WAN_DAGSTER_STORAGE_URL": "postgresql+psycopg2://user:secret@127.0.0.1:1/wan"},
+        ["WAN_DAGSTER_STORAGE_URL", "127.0.0.1", "***", "Start it"],
+        id="no storage of Dagster's there",
+    ),
+    pytest.param(
+        ["dev"],
+        {"WAN_BUCKET_EVENTS_URL": "https://sqs.eu-west-1.amazonaws.com/1/q"},
+        ["WAN_BUCKET_EVENTS_URL", "WAN_BUCKET_URL", "on S3"],
+        id="a folder sends no events",
+    ),
+    pytest.param(
+        ["quote"],
+        {"WAN_RETIRE_AFTER_DAYS": "0", "WAN_WAVESPEED_POLLS_PER_MINUTE": "many"},
+        ["WAN_RETIRE_AFTER_DAYS: write 1 or more", "WAN_WAVESPEED_POLLS_PER_MINUTE: write a whole number"],
+        id="no such numbers",
+    ),
 ]
 
 

@@ -209,11 +209,11 @@ async def witnesses_silent(request: httpx.Request, go_on: Callable[[], Awaitable
     return httpx.Response(503) if asked else await go_on()
 
 
-def stop_once_out(house: House) -> Callable[[Event], None]:
+def stop_once_out(house: House, *, hurried: bool = False) -> Callable[[Event], None]:
     """For `on_event`: stops the batch as soon as one job is at its provider."""
 
     def stop(event: Event) -> None:
         if isinstance(event, Progress) and house.engine:
-            house.engine.stop()
+            house.engine.stop(hurried=hurried)
 
     return stop

@@ -42,15 +42,36 @@ def test_no_more_shots_are_looked_at_than_are_near_their_turn_and_all_are_made(h
     assert inspected_before_the_first_job(house) <= AHEAD + 3
 
 
-def test_a_stopped_batch_does_not_begin_what_had_not_set_out(house: House) -> None:
+def test_a_batch_that_is_stopped_by_its_operator_does_not_begin_what_had_not_set_out(house: House) -> None:
     keys = house.shots(AHEAD + 20)
-    results = house.make(on_event=stop_once_out(house))
+    results = house.make(on_event=stop_once_out(house, hurried=True))
     never = [result for result in results.values() if "before its turn" in result.reason]
     assert len(never) >= len(keys) - AHEAD - 2 * 3
     assert {result.verdict for result in never} == {Verdict.STOPPED}
     assert sum(isinstance(event, Inspected) for event in house.events) == len(keys) - len(never)
     assert {result.verdict for result in house.make().values()} == {Verdict.MADE}
     assert len(house.books.charges()) == len(keys)
+
+
+def test_a_batch_that_is_stopped_otherwise_tells_of_each_shot_what_is_known(house: House) -> None:
+    keys = house.shots(AHEAD + 20)
+    made, later = keys[-1], keys[-2]
+    house.make(keys=[made])
+    house.put(f"inbox/{later}.yaml", "not_before: 2999-01-01T00:00:00Z\n")
+    results = house.make(on_event=stop_once_out(house))
+    assert (results[made].verdict, results[later].verdict) == (Verdict.REUSED, Verdict.NOT_DUE)
+    assert results[keys[-3]].verdict is Verdict.STOPPED
+
+
+def test_what_a_shot_was_not_to_raise_is_raised_by_the_batch_as_it_is(house: House) -> None:
+    class OddError(Exception):
+        pass
+
+    async def one(shot: Shot, turn: Turn) -> None:
+        raise OddError
+
+    with pytest.raises(OddError):
+        asyncio.run(in_turn(shots_of(house, 3), (), one))
 
 
 def shots_of(house: House, count: int) -> list[Shot]:
