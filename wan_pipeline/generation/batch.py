@@ -20,9 +20,7 @@ from wan_pipeline.generation.stopping import stoppable
 from wan_pipeline.shots.shot import Shot
 from wan_pipeline.spend.records import ClaimOptions
 
-_GATHER_S = (
-    1.0  # what is told meanwhile goes into one transaction: the first hundred places are filled before that begins
-)
+_GATHER_S = 1.0  # told meanwhile, stored in one transaction; the first places are filled before that begins
 _LOOK_AGAIN_S = 0.5  # so that a signal is served while nothing happens
 
 
