@@ -16,7 +16,6 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from wan_pipeline.bucket.base import Bucket
 from wan_pipeline.problems import ConfigurationError
 
 VARIABLE = "WAN_BUCKET_EVENTS_URL"
@@ -48,10 +47,10 @@ class Message:
     sent_at: datetime
 
 
-def no_events(bucket: Bucket) -> ConfigurationError:
+def no_events(bucket_url: str) -> ConfigurationError:
     """What is to be said of a bucket that is not on S3."""
     return ConfigurationError(
-        f"{VARIABLE}: only a bucket on S3 sends events, and WAN_BUCKET_URL is {bucket.url}. Leave it out, or set"
+        f"{VARIABLE}: only a bucket on S3 sends events, and WAN_BUCKET_URL is {bucket_url}. Leave it out, or set"
         " WAN_BUCKET_URL to a bucket on S3"
     )
 

@@ -56,7 +56,7 @@ def command(port: int, bucket_port: int | None) -> int:
     from wan_pipeline.bucket.events import no_events
 
     if settings.bucket_events_url is not None and not isinstance(bucket, S3Bucket):
-        raise no_events(bucket)
+        raise no_events(bucket.url)
     port = _free_port(port, "--port")
     from wan_pipeline.cli.drive import open_instance
 

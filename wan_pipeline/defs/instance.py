@@ -113,11 +113,13 @@ def check_storage() -> str:
     url = os.environ.get(STORAGE_URL_VARIABLE)
     if not url:
         return "SQLite in it"
+    from wan_pipeline.spend.database import shown
+
     parsed = _parsed_storage(url)
     engine = sa.create_engine(parsed, connect_args={"connect_timeout": 10})
     try:
         with engine.connect():
-            return f"PostgreSQL, {_shown(parsed)}, by {STORAGE_URL_VARIABLE}"
+            return f"PostgreSQL, {shown(parsed)}, by {STORAGE_URL_VARIABLE}"
     except SQLAlchemyError as error:
         raise _unreachable(parsed, error) from None
     finally:
@@ -137,14 +139,12 @@ def _parsed_storage(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg2")  # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3
 
 
-def _shown(url: URL) -> str:
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
 def _unreachable(url: URL, error: BaseException) -> ConfigurationError:
+    from wan_pipeline.spend.database import shown
+
     said = str(getattr(error, "orig", None) or type(error).__name__).strip().split("\n")[0]
     return ConfigurationError(
-        f"{STORAGE_URL_VARIABLE}: Dagster's storage {_shown(url)} cannot be reached: {said}. Start it, or correct the URL"
+        f"{STORAGE_URL_VARIABLE}: Dagster's storage {shown(url)} cannot be reached: {said}. Start it, or correct the URL"
     )
 
 

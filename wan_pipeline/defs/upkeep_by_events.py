@@ -55,7 +55,7 @@ def by_events(upkeep: Upkeep, queue: EventQueue) -> bool:
     opened = upkeep.opened
     bucket, settings, inbox = opened.bucket, opened.settings, opened.ledger.index.inbox
     if not isinstance(bucket, S3Bucket):
-        raise no_events(bucket)
+        raise no_events(bucket.url)
     began_at = datetime.now(UTC)
     with _lock:
         pending = _pending.setdefault(bucket.url, {})
